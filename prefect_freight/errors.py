@@ -1,0 +1,115 @@
+"""Every error that prefect-freight raises, grouped by what a handler can do about it.
+
+The tree::
+
+    FreightError
+    ├── InputError               fix the input (also a ValueError)
+    │   ├── ConfigError          a YAML file or a credential setting
+    │   ├── RefNotFoundError     no such branch, tag or snapshot
+    │   ├── NotARepositoryError  nothing that can be exported lies at the source
+    │   ├── UnsupportedNodeError an array or group that the target format cannot say
+    │   └── DestinationError     the destination is occupied, inside the source, ...
+    ├── AccessError              fix the credentials, the bucket or the permissions
+    │   └── NoSuchBucketError
+    ├── NotFoundError            an object that must be there is not
+    ├── StorageFullError         make room and run the same command again
+    ├── TransientError           try again
+    ├── IncompleteError          the export stopped; run the same command again
+    ├── IntegrityError           what lies at the destination is not what was written
+    └── InternalError            report a bug
+
+Each class has a stable `kind`, which reports and markers carry. Messages say what was expected,
+what was found, where, and the cure, and never hold a secret.
+"""
+
+from typing import ClassVar
+
+
+class FreightError(Exception):
+    """The base of all errors raised by prefect-freight."""
+
+    kind: ClassVar[str] = "freight"
+
+
+class InputError(FreightError, ValueError):
+    """Something that the caller said is wrong; saying it again will not help."""
+
+    kind: ClassVar[str] = "input"
+
+
+class ConfigError(InputError):
+    """A configuration file or a credential setting is wrong."""
+
+    kind: ClassVar[str] = "config"
+
+
+class RefNotFoundError(InputError):
+    """The repository has no such branch, tag or snapshot."""
+
+    kind: ClassVar[str] = "ref-not-found"
+
+
+class NotARepositoryError(InputError):
+    """Nothing that can be exported lies at the source's location."""
+
+    kind: ClassVar[str] = "not-a-repository"
+
+
+class UnsupportedNodeError(InputError):
+    """The target format has no way to say what an array or group of the source says."""
+
+    kind: ClassVar[str] = "unsupported-node"
+
+
+class DestinationError(InputError):
+    """The destination may not be written as asked; nothing there was touched."""
+
+    kind: ClassVar[str] = "destination"
+
+
+class AccessError(FreightError):
+    """The store refused the credentials or the operation."""
+
+    kind: ClassVar[str] = "access"
+
+
+class NoSuchBucketError(AccessError):
+    """The bucket does not exist."""
+
+    kind: ClassVar[str] = "no-such-bucket"
+
+
+class NotFoundError(FreightError):
+    """An object that must exist does not."""
+
+    kind: ClassVar[str] = "not-found"
+
+
+class StorageFullError(FreightError):
+    """No room is left where the copy is written."""
+
+    kind: ClassVar[str] = "storage-full"
+
+
+class TransientError(FreightError):
+    """The store or the network failed in a way that may pass."""
+
+    kind: ClassVar[str] = "transient"
+
+
+class IncompleteError(FreightError):
+    """Objects could not be moved; what was moved is recorded and is not moved again."""
+
+    kind: ClassVar[str] = "incomplete"
+
+
+class IntegrityError(FreightError):
+    """Bytes or listings differ from what the manifest says."""
+
+    kind: ClassVar[str] = "integrity"
+
+
+class InternalError(FreightError):
+    """A bug of prefect-freight."""
+
+    kind: ClassVar[str] = "internal"

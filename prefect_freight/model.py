@@ -1,0 +1,259 @@
+"""The records that the steps of an export pass on, and the schema of its manifest.
+
+Records are small, frozen and picklable: a Prefect task gets them on any worker. What there can be
+millions of (entries) is a table and never a record.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import pyarrow as pa
+
+FORMAT_VERSION = 1
+"""Version of everything that is written into the control area."""
+
+CONTROL_AREA = ".freight"
+"""The folder under the destination's root that holds manifests, ledgers and reports."""
+
+VerifyLevel = Literal["none", "sizes"]
+OnExisting = Literal["refuse", "merge"]
+
+
+class Format(StrEnum):
+    """What the copy is."""
+
+    ZARR2 = "zarr2"
+    ZARR3 = "zarr3"
+
+
+class Round(StrEnum):
+    """Ordering groups of an export, in their order; each starts only when the one before is whole."""
+
+    CHUNKS = "chunks"
+    DOCUMENTS = "documents"
+    ROOT = "root"
+    DELETES = "deletes"
+
+
+class Kind(StrEnum):
+    """Where the bytes of an entry come from."""
+
+    INLINE = "inline"
+    OBJECT = "object"
+
+
+class Action(StrEnum):
+    """What is done with an entry's key at the destination."""
+
+    PUT = "put"
+    DELETE = "delete"
+
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),  # under the destination's root
+        pa.field("action", pa.string(), nullable=False),  # put or delete
+        pa.field("kind", pa.string(), nullable=False),  # inline or object
+        pa.field("node", pa.string(), nullable=False),  # path of the array or group, "" is the root
+        pa.field("location", pa.string()),  # object of the source's storage; null for inline
+        pa.field("offset", pa.int64(), nullable=False),  # bytes
+        pa.field("size", pa.int64(), nullable=False),  # bytes, at the source and at the destination
+        pa.field("content", pa.string(), nullable=False),  # equal content, equal bytes
+        pa.field("data", pa.binary()),  # the bytes themselves, for inline
+    ],
+    metadata={"freight_format_version": str(FORMAT_VERSION)},
+)
+"""One row per object that an export touches: the record of what this run may touch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A ref and the immutable snapshot that it resolved to."""
+
+    source: str
+    """The source's canonical URL."""
+    ref: str
+    """What the user typed."""
+    id: str
+    """The snapshot's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What changes the result or how it is reached."""
+
+    format: Format = Format.ZARR2
+    verify: VerifyLevel = "sizes"
+    on_existing: OnExisting = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One export, pinned: everything that a step needs to know beside its source and destination."""
+
+    export_id: str
+    snapshot: Snapshot
+    destination: str
+    options: Options
+    started_at: float
+    """Seconds since the epoch."""
+    resumed: bool
+    """An earlier, unfinished run of the same export left a ledger."""
+    finished: bool = False
+    """The copy is whole already: there is nothing to do."""
+
+    @property
+    def area(self) -> str:
+        """The export's own folder of the control area."""
+        return f"{CONTROL_AREA}/{self.export_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A range of batches of one round: the work of one task."""
+
+    round: Round
+    first: int
+    """Number of the first batch."""
+    stop: int
+    """Number after the last batch."""
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a written manifest holds, summed up."""
+
+    units: tuple[Unit, ...]
+    objects: int
+    bytes: int
+    arrays: int
+    groups: int
+
+    def of(self, round_: Round) -> tuple[Unit, ...]:
+        """Return the units of one round, in order."""
+        return tuple(u for u in self.units if u.round == round_)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One object that could not be moved."""
+
+    key: str
+    action: Action
+    location: str
+    kind: str
+    """Kind of the error, from `prefect_freight.errors`."""
+    message: str
+    transient: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What moving one or more units came to."""
+
+    transferred: int = 0
+    """Objects put by this run."""
+    bytes: int = 0
+    """Bytes put by this run."""
+    skipped: int = 0
+    """Objects that the ledger said were there already."""
+    deleted: int = 0
+    failures: tuple[Failure, ...] = ()
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        """Return the outcome of both."""
+        return Outcome(
+            self.transferred + other.transferred,
+            self.bytes + other.bytes,
+            self.skipped + other.skipped,
+            self.deleted + other.deleted,
+            self.failures + other.failures,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export did, as `--json` prints it and the control area keeps it."""
+
+    export_id: str
+    source: str
+    ref: str
+    snapshot: str
+    base_snapshot: str | None
+    destination: str
+    format: str
+    objects_transferred: int
+    bytes_transferred: int
+    objects_skipped: int
+    objects_deleted: int
+    objects_failed: int
+    seconds: float
+    bytes_per_second: float
+    rounds: dict[str, int]
+    """Objects per round."""
+    verified: str
+    """The level of verification that passed: `none` or `sizes`."""
+    marker: str
+    """Key of the marker object, `EXPORT_<snapshot>_SUCCESS` or `EXPORT_<snapshot>_FAILURE`."""
+    resumed: bool
+    notes: tuple[str, ...] = ()
+    """What a reader of the copy ought to know, such as foreign objects that were left in place."""
+
+    @property
+    def whole(self) -> bool:
+        """The copy is the snapshot, all of it."""
+        return self.marker.endswith("_SUCCESS")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {"format_version": FORMAT_VERSION} | dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A step of the export began."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """The step that began last ended well."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The manifest is written: this much is to be moved."""
+
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Objects arrived (or were found to have arrived already)."""
+
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the user ought to know and that stops nothing."""
+
+    text: str
+
+
+Event = StepStarted | StepFinished | Planned | Moved | Notice
+OnEvent = Callable[[Event], None]
+
+
+def ignore_event(event: Event) -> None:
+    """Take an event and do nothing."""

@@ -1,0 +1,63 @@
+"""Where objects are read from and written to: S3, a local disk, anything that fsspec opens.
+
+A store is a flat name space of objects under one root, the store's URL. Keys are relative to it,
+`/`-separated, without a leading `/`. Sources read through stores and destinations are stores, so
+that the bytes of both take the same way in and the same errors come out.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import pyarrow as pa
+
+LISTING_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),  # bytes
+        pa.field("etag", pa.string()),
+    ]
+)
+"""Columns of a listing page: the key relative to the root, its size, its entity tag if known."""
+
+
+class Store(Protocol):
+    """Objects under one root.
+
+    All methods may be called from many threads at once, and a store can be pickled: it opens its
+    connection on first use. None retries (see `prefect_freight.retry`), and all raise only errors
+    of `prefect_freight.errors`: `TransientError` for what may pass, `AccessError`,
+    `NoSuchBucketError`, `NotFoundError`, `StorageFullError`, `InputError` for a key that the store
+    cannot hold.
+    """
+
+    @property
+    def url(self) -> str:
+        """The root: absolute, in canonical spelling, without a trailing `/` and without secrets."""
+        ...
+
+    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Return `length` bytes from `offset` (to the end without a length).
+
+        Raises `NotFoundError` if there is no such object, and `IntegrityError` if it ends before
+        `offset + length`.
+        """
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put an object, replacing what is there; a reader sees the old or the new, never a part."""
+        ...
+
+    def write_new(self, key: str, data: bytes) -> bool:
+        """Put an object unless there is one already; say whether it was put."""
+        ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; what is not there is no error."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
+        """Yield all objects whose key starts with `prefix` as pages of `LISTING_SCHEMA`.
+
+        `prefix` is empty or ends in `/`. The order is the store's. A missing root is empty.
+        """
+        ...
