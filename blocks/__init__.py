@@ -1,0 +1,1 @@
+"""Prefect blocks of prefect-freight."""

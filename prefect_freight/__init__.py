@@ -1,0 +1,1 @@
+"""prefect-freight: snapshots of versioned data repositories, shipped as plain copies."""
