@@ -22,7 +22,10 @@ Each class has a stable `kind`, which reports and markers carry. Messages say wh
 what was found, where, and the cure, and never hold a secret.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from prefect_freight.model import ExportReport
 
 
 class FreightError(Exception):
@@ -101,6 +104,14 @@ class IncompleteError(FreightError):
     """Objects could not be moved; what was moved is recorded and is not moved again."""
 
     kind: ClassVar[str] = "incomplete"
+
+    def __init__(self, message: str, report: "ExportReport | None" = None) -> None:
+        super().__init__(message)
+        self.report = report
+        """The report of the failed export, where it came far enough to have one."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (*self.args, self.report)
 
 
 class IntegrityError(FreightError):

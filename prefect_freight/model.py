@@ -63,10 +63,14 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("size", pa.int64(), nullable=False),  # bytes, at the source and at the destination
         pa.field("content", pa.string(), nullable=False),  # equal content, equal bytes
         pa.field("data", pa.binary()),  # the bytes themselves, for inline
+        pa.field("batch", pa.int64(), nullable=False),  # number within the round, from 0
     ],
     metadata={"freight_format_version": str(FORMAT_VERSION)},
 )
 """One row per object that an export touches: the record of what this run may touch."""
+
+ENTRY_SCHEMA = pa.schema(list(MANIFEST_SCHEMA)[:-1])
+"""An entry before it has its place in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,9 @@ class Job:
     """One export, pinned: everything that a step needs to know beside its source and destination."""
 
     export_id: str
+    """Digest of source, snapshot and all options that change the result."""
+    sequence: int
+    """Number of this run among all that the destination has seen, from 1."""
     snapshot: Snapshot
     destination: str
     options: Options
@@ -107,8 +114,18 @@ class Job:
 
     @property
     def area(self) -> str:
-        """The export's own folder of the control area."""
-        return f"{CONTROL_AREA}/{self.export_id}"
+        """The run's own folder of the control area."""
+        return f"{CONTROL_AREA}/{self.sequence:06d}-{self.export_id}"
+
+    @property
+    def marker(self) -> str:
+        """Key of the object whose presence means that the copy is whole."""
+        return f"EXPORT_{self.snapshot.id}_SUCCESS"
+
+    @property
+    def failure_marker(self) -> str:
+        """Key of the object that lists what failed."""
+        return f"EXPORT_{self.snapshot.id}_FAILURE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,212 @@
+"""The main path: one export, its steps in order, and the plain loop that runs them.
+
+Each step is a function of small picklable arguments; the Prefect flow runs the same steps as tasks.
+"""
+
+from collections.abc import Callable
+from pathlib import PurePath
+
+from prefect_freight.config import StoreConfig
+from prefect_freight.errors import FreightError, IncompleteError, InputError
+from prefect_freight.model import (
+    Event,
+    ExportReport,
+    Format,
+    Job,
+    Notice,
+    OnEvent,
+    OnExisting,
+    Options,
+    Outcome,
+    Plan,
+    Planned,
+    Round,
+    Snapshot,
+    StepFinished,
+    StepStarted,
+    Unit,
+    VerifyLevel,
+    ignore_event,
+)
+from prefect_freight.sources import Source
+from prefect_freight.sources.opening import open_source
+from prefect_freight.stores import Store
+from prefect_freight.stores.opening import open_store
+from prefect_freight.transfer import copy
+from prefect_freight.transfer.ending import (
+    fail,
+    finish,
+    report_finished,
+    require_whole,
+    verify_copy,
+)
+from prefect_freight.transfer.opening import open_job
+from prefect_freight.transfer.planning import write_manifest
+
+__all__ = [
+    "ROUND_TEXT",
+    "export",
+    "fail",
+    "finish",
+    "move_unit",
+    "open_job",
+    "plan_options",
+    "report_finished",
+    "require_whole",
+    "resolve",
+    "verify_copy",
+    "write_manifest",
+]
+
+MAX_CONCURRENCY = 256
+ROUND_TEXT = {
+    Round.CHUNKS: "Copying chunks",
+    Round.DOCUMENTS: "Writing metadata",
+    Round.ROOT: "Writing consolidated metadata",
+    Round.DELETES: "Deleting what is gone",
+}
+
+
+def export(
+    source: str | PurePath | Source,
+    destination: str | PurePath | Store,
+    *,
+    ref: str = "main",
+    format: str = "zarr2",  # noqa: A002 - the option's name
+    concurrency: int = 64,
+    verify: VerifyLevel = "sizes",
+    on_existing: OnExisting = "refuse",
+    config: StoreConfig | None = None,
+    source_config: StoreConfig | None = None,
+    on_event: OnEvent = ignore_event,
+) -> ExportReport:
+    """Make the destination a plain copy of a snapshot, and return the report of it.
+
+    `config` and `source_config` are the credentials of destination and source, where these are
+    given as URLs. Running it again after a failure moves only what is missing.
+
+    Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
+    the report, if objects could not be moved or the copy does not verify; `AccessError` and
+    `TransientError` if a store cannot be used.
+    """
+    options = plan_options(format, concurrency, verify, on_existing, on_event)
+    if isinstance(source, str | PurePath):
+        source = open_source(str(source), source_config)
+    if isinstance(destination, str | PurePath):
+        destination = open_store(str(destination), config)
+    step = _Steps(on_event)
+    snapshot = step(f"Resolving {ref}", lambda: resolve(source, ref))
+    job = step(
+        f"Checking {destination.url}", lambda: open_job(source, destination, snapshot, options)
+    )
+    if job.finished:
+        return report_finished(destination, job)
+    return _Export(source, destination, job, concurrency, step).run()
+
+
+def plan_options(
+    format_: str, concurrency: int, verify: str, on_existing: str, on_event: OnEvent = ignore_event
+) -> Options:
+    """Return the options if they are possible; raises `InputError` that names the wrong one."""
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise InputError(f"expected concurrency from 1 to {MAX_CONCURRENCY}, found {concurrency}")
+    if format_ == "zarr3alpha":
+        on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
+        format_ = "zarr3"
+    if format_ not in set(Format):
+        raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
+    if verify not in ("none", "sizes"):
+        raise InputError(f"expected verify none or sizes, found {verify!r}")
+    if on_existing not in ("refuse", "merge"):
+        raise InputError(f"expected on_existing refuse or merge, found {on_existing!r}")
+    return Options(Format(format_), verify, on_existing)  # type: ignore[arg-type]
+
+
+def resolve(source: Source, ref: str) -> Snapshot:
+    """Pin the ref: return the snapshot that it names now."""
+    return source.resolve(ref)
+
+
+def move_unit(
+    source: Source,
+    destination: Store,
+    job: Job,
+    unit: Unit,
+    *,
+    threads: int,
+    open_batches: int = copy.OPEN_BATCHES,
+    on_event: OnEvent = ignore_event,
+) -> Outcome:
+    """Move a unit's objects; see `prefect_freight.transfer.copy.move_unit`."""
+    return copy.move_unit(
+        source,
+        destination,
+        job,
+        unit,
+        threads=threads,
+        open_batches=open_batches,
+        on_event=on_event,
+    )
+
+
+class _Steps:
+    """Runs steps one after the other and tells of each."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self.tell: Callable[[Event], None] = on_event
+
+    def __call__[T](self, text: str, step: Callable[[], T]) -> T:
+        self.tell(StepStarted(text))
+        result = step()
+        self.tell(StepFinished(text))
+        return result
+
+
+class _Export:
+    """An opened export, run in this process."""
+
+    def __init__(
+        self, source: Source, destination: Store, job: Job, threads: int, step: _Steps
+    ) -> None:
+        self._source, self._destination, self._job = source, destination, job
+        self._threads, self._step = threads, step
+        self._outcome = Outcome()
+        self._plan: Plan | None = None
+
+    def run(self) -> ExportReport:
+        try:
+            return self._steps()
+        except InputError:
+            raise
+        except BaseException as error:
+            # An interrupt too: whatever stopped the export, the destination must say so.
+            report = fail(self._destination, self._job, self._plan, self._outcome, error)
+            if isinstance(error, FreightError):
+                raise IncompleteError(str(error), report) from error
+            raise
+
+    def _steps(self) -> ExportReport:
+        source, destination, job, step = self._source, self._destination, self._job, self._step
+        text = f"Generating the manifest of snapshot {job.snapshot.id}"
+        plan = self._plan = step(text, lambda: write_manifest(source, destination, job))
+        step.tell(Planned(plan.objects, plan.bytes))
+        for round_, text in ROUND_TEXT.items():
+            if plan.of(round_):
+                step(text, lambda round_=round_: self._move(plan.of(round_)))  # type: ignore[misc]
+        differences = step("Verifying the copy", lambda: verify_copy(destination, job))
+        return step(
+            "Writing the marker",
+            lambda: finish(destination, job, plan, self._outcome, differences),
+        )
+
+    def _move(self, units: tuple[Unit, ...]) -> None:
+        for unit in units:
+            self._outcome += move_unit(
+                self._source,
+                self._destination,
+                self._job,
+                unit,
+                threads=self._threads,
+                on_event=self._step.tell,
+            )
+        require_whole(self._outcome)

@@ -1,0 +1,74 @@
+"""How a manifest is cut: entries into batches, batches into the work units of tasks. Pure.
+
+Each entry is in exactly one batch, and each batch in exactly one unit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from prefect_freight.model import Round, Unit
+
+MAX_BATCH_OBJECTS = 250
+"""A killed run has at most four batches under way, so it moves at most 1,000 objects twice."""
+MAX_BATCH_BYTES = 256 * 2**20
+MAX_UNITS = 256
+"""Prefect sees at most this many tasks a round, however many chunks there are."""
+MIN_UNIT_OBJECTS = 4_000
+"""What a task costs is small beside moving this many objects,"""
+MIN_UNIT_BYTES = 2**30
+"""or this many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of the manifest: the entries of consecutive batches of one round."""
+
+    key: str
+    """Name within the manifest's folder."""
+    round: Round
+    batches: tuple[tuple[int, int], ...]
+    """(objects, bytes) of each batch."""
+    first_batch: int
+
+
+def plan_batches(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return for entries of the given sizes, in bytes, the number of each one's batch, from 0.
+
+    A batch holds consecutive entries: at most `MAX_BATCH_OBJECTS`, and at most `MAX_BATCH_BYTES`
+    unless it is a single larger entry.
+
+    >>> plan_batches(np.array([MAX_BATCH_BYTES, 1, 1])).tolist()
+    [0, 1, 1]
+    """
+    total = np.concatenate([[0], np.cumsum(sizes)])
+    numbers = np.zeros(len(sizes), np.int64)
+    start = number = 0
+    while start < len(sizes):
+        by_bytes = int(np.searchsorted(total, total[start] + MAX_BATCH_BYTES, side="right")) - 1
+        stop = min(start + MAX_BATCH_OBJECTS, max(by_bytes, start + 1))
+        numbers[start:stop] = number
+        start, number = stop, number + 1
+    return numbers
+
+
+def plan_units(round_: Round, batches: Sequence[tuple[int, int]]) -> tuple[Unit, ...]:
+    """Cut the batches of a round, each given as (objects, bytes), into at most `MAX_UNITS` units.
+
+    A unit is a range of batches. It is closed once it has `MIN_UNIT_OBJECTS` or `MIN_UNIT_BYTES`,
+    or its share of a round too large for that.
+    """
+    objects = sum(n for n, _ in batches)
+    total = sum(size for _, size in batches)
+    enough_objects = max(MIN_UNIT_OBJECTS, -(-objects * 2 // (MAX_UNITS - 1)))
+    enough_bytes = max(MIN_UNIT_BYTES, -(-total * 2 // (MAX_UNITS - 1)))
+    units: list[Unit] = []
+    first = n = size = 0
+    for number, (batch_objects, batch_bytes) in enumerate(batches):
+        n, size = n + batch_objects, size + batch_bytes
+        if n >= enough_objects or size >= enough_bytes or number == len(batches) - 1:
+            units.append(Unit(round_, first, number + 1, n, size))
+            first, n, size = number + 1, 0, 0
+    return tuple(units)

@@ -1,0 +1,80 @@
+"""Where snapshots are read from. Sources only read, and know nothing of destinations."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from prefect_freight.model import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An array or group of a snapshot."""
+
+    path: str
+    """`""` for the root, else `a/b`."""
+    kind: Literal["array", "group"]
+    document: Mapping[str, Any]
+    """Its Zarr 3 metadata document (zarr.json), parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRefs:
+    """Chunk references of one array, in columns: row `i` of each is one chunk.
+
+    | column    | type             | meaning                                                   |
+    |-----------|------------------|-----------------------------------------------------------|
+    | coords    | uint32 (n, ndim) | chunk grid coordinates                                    |
+    | virtual   | bool (n,)        | the bytes lie outside of the repository                   |
+    | locations | n strings        | object of the source's storage, to `Source.read`; "" inline |
+    | offsets   | int64 (n,)       | first byte within the object; 0 for inline                |
+    | sizes     | int64 (n,)       | bytes                                                     |
+    | inlined   | row → bytes      | the bytes themselves, of inline rows only                 |
+    """
+
+    coords: npt.NDArray[np.uint32]
+    virtual: npt.NDArray[np.bool_]
+    locations: list[str]
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    inlined: Mapping[int, bytes]
+
+
+class Source(Protocol):
+    """A versioned repository of Zarr nodes.
+
+    Picklable: it opens its connection on first use. Raises only errors of
+    `prefect_freight.errors`; nothing is retried here but what the repository's own library does.
+    """
+
+    @property
+    def url(self) -> str:
+        """Canonical URL, such as `icechunk+s3://bucket/prefix`, without secrets."""
+        ...
+
+    @property
+    def storage_url(self) -> str:
+        """URL of the place where the repository's objects lie."""
+        ...
+
+    def resolve(self, ref: str) -> Snapshot:
+        """Return the snapshot that a branch, tag or snapshot id names now.
+
+        Raises `RefNotFoundError`, which lists near names, and `NotARepositoryError`.
+        """
+        ...
+
+    def read_nodes(self, snapshot: Snapshot) -> list[Node]:
+        """Return all arrays and groups of the snapshot, in the order of their paths."""
+        ...
+
+    def read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
+        """Yield the references of all chunks of an array, in the same order each time."""
+        ...
+
+    def read(self, location: str, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes of an object; raises as `Store.read` does."""
+        ...

@@ -1,0 +1,35 @@
+"""One event loop in a thread of its own, for what Icechunk offers as coroutines only.
+
+The callers are synchronous, and may themselves run under an event loop (a notebook, a Prefect
+flow), where `asyncio.run` is refused.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from functools import cache
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="freight-icechunk", daemon=True).start()
+    return loop
+
+
+def run[T](coroutine: Coroutine[object, object, T]) -> T:
+    """Run a coroutine to its end and return its result."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result()
+
+
+def iterate[T](items: AsyncIterator[T]) -> Iterator[T]:
+    """Yield what an asynchronous iterator yields."""
+
+    async def step() -> tuple[T] | None:
+        try:
+            return (await anext(items),)
+        except StopAsyncIteration:
+            return None
+
+    while (found := run(step())) is not None:
+        yield found[0]

@@ -1,0 +1,245 @@
+"""Icechunk repositories on a local disk or on S3.
+
+Chunk bytes are read straight from the repository's storage, where a native chunk is the object
+`chunks/<id>` (Icechunk specification, "Chunk files"), and never through Icechunk: that is what
+makes a copy object to object.
+"""
+
+import asyncio
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from prefect_freight.config import StoreConfig
+from prefect_freight.errors import (
+    AccessError,
+    FreightError,
+    InternalError,
+    NoSuchBucketError,
+    NotARepositoryError,
+    NotFoundError,
+    RefNotFoundError,
+    TransientError,
+)
+from prefect_freight.model import Snapshot
+from prefect_freight.retry import retrying
+from prefect_freight.sources import ChunkRefs, Node
+from prefect_freight.sources.event_loop import iterate, run
+from prefect_freight.stores import Store
+from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.s3 import s3_credentials
+
+if TYPE_CHECKING:
+    import icechunk
+    from icechunk.store import IcechunkStore
+
+NATIVE, VIRTUAL, INLINE = 1, 2, 3  # values of icechunk.ChunkType
+DOCUMENTS_AT_ONCE = 64
+REFS_PER_BATCH = 50_000
+DENIED = ("forbidden", "accessdenied", "access denied", "invalidaccesskey", "signature", "403")
+
+
+class IcechunkSource:
+    """A repository, opened on first use."""
+
+    def __init__(self, storage_url: str, config: StoreConfig | None = None) -> None:
+        self._config = config or StoreConfig()
+        self._store: Store = open_store(storage_url, self._config)
+        self._repository: icechunk.Repository | None = None
+        self._sessions: dict[str, IcechunkStore] = {}
+
+    def __repr__(self) -> str:
+        return f"IcechunkSource({self.storage_url!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_repository": None, "_sessions": {}}
+
+    @property
+    def url(self) -> str:
+        """Canonical URL."""
+        return f"icechunk+{self.storage_url}"
+
+    @property
+    def storage_url(self) -> str:
+        """URL of the place where the repository's objects lie."""
+        return self._store.url
+
+    def resolve(self, ref: str) -> Snapshot:
+        """Return the snapshot that a branch, else a tag, else a snapshot id, names now."""
+        repository = self._open()
+        branches, tags = self._ask(repository.list_branches), self._ask(repository.list_tags)
+        if ref in branches:
+            snapshot = self._ask(repository.lookup_branch, ref)
+        elif ref in tags:
+            snapshot = self._ask(repository.lookup_tag, ref)
+        else:
+            snapshot = self._find_snapshot(ref, sorted(branches | tags))
+        return Snapshot(self.url, ref, snapshot)
+
+    def read_nodes(self, snapshot: Snapshot) -> list[Node]:
+        """Return all arrays and groups of the snapshot, in the order of their paths."""
+        found = self._ask(self._open().inspect_snapshot, snapshot.id)["nodes"]
+        nodes = sorted((node["path"].strip("/"), node["node_type"]) for node in found)
+        documents = self._ask(run, self._read_documents(snapshot, [path for path, _ in nodes]))
+        return [
+            Node(path, kind, document)
+            for (path, kind), document in zip(nodes, documents, strict=True)
+        ]
+
+    def read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
+        """Yield the references of all chunks of an array, in the same order each time."""
+        batches = self._session(snapshot).array_chunk_iterator(f"/{path}", REFS_PER_BATCH)
+        try:
+            for coords, kinds, names, offsets, lengths, inlined in iterate(batches):
+                locations = [
+                    f"chunks/{name}" if kind == NATIVE else name
+                    for kind, name in zip(kinds.tolist(), names, strict=True)
+                ]
+                yield ChunkRefs(
+                    coords,
+                    kinds == VIRTUAL,
+                    locations,
+                    offsets.astype(np.int64),
+                    lengths.astype(np.int64),
+                    inlined,
+                )
+        except FreightError:
+            raise
+        except Exception as error:  # noqa: BLE001 - translated, or raised again as it is
+            raise _translated(error, self.url) from error
+
+    def read(self, location: str, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes of an object of the repository's storage."""
+        return self._store.read(location, offset, size)
+
+    def _open(self) -> "icechunk.Repository":
+        if self._repository is None:
+            self._repository = self._ask(_open_repository, self._store.url, self._config)
+        return self._repository
+
+    def _session(self, snapshot: Snapshot) -> "IcechunkStore":
+        if snapshot.id not in self._sessions:
+            session = self._ask(self._open().readonly_session, snapshot_id=snapshot.id)
+            self._sessions[snapshot.id] = session.store
+        return self._sessions[snapshot.id]
+
+    async def _read_documents(
+        self, snapshot: Snapshot, paths: list[str]
+    ) -> list[Mapping[str, Any]]:
+        from zarr.core.buffer import default_buffer_prototype
+
+        store, prototype = self._session(snapshot), default_buffer_prototype()
+        limit = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
+
+        async def read(path: str) -> Mapping[str, Any]:
+            key = f"{path}/zarr.json" if path else "zarr.json"
+            async with limit:
+                document = await store.get(key, prototype)
+            if document is None:
+                raise InternalError(f"snapshot {snapshot.id} lists {path!r} and has no {key!r}")
+            parsed: Mapping[str, Any] = json.loads(document.to_bytes())
+            return parsed
+
+        return await asyncio.gather(*(read(path) for path in paths))
+
+    def _find_snapshot(self, ref: str, names: list[str]) -> str:
+        import icechunk
+
+        try:
+            return self._ask(self._open().lookup_snapshot, ref).id
+        except (NotFoundError, icechunk.InvalidInputError) as error:
+            near = difflib.get_close_matches(ref, names, n=3, cutoff=0.5)
+            hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+            raise RefNotFoundError(
+                f"no branch, tag or snapshot {ref!r} in {self.url}. {hint}"
+                f"It has: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
+            ) from error
+
+    def _ask(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call Icechunk; its errors become ours, and what may pass is tried again."""
+
+        def attempt() -> Any:
+            try:
+                return call(*args, **kwargs)
+            except FreightError:
+                raise
+            except Exception as error:
+                raise _translated(error, self.url) from error
+
+        return retrying(attempt)
+
+
+def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Repository":
+    import icechunk
+
+    parts = urlsplit(storage_url)
+    match parts.scheme:
+        case "file":
+            path = unquote(parts.path)
+            if not os.path.isdir(path):  # Icechunk would make the folder
+                raise NotARepositoryError(
+                    f"expected an Icechunk repository, found no folder {path}"
+                )
+            storage = icechunk.local_filesystem_storage(path)
+        case "s3":
+            storage = _s3_storage(parts.netloc, parts.path.strip("/"), config)
+        case other:
+            raise NotARepositoryError(
+                f"expected an Icechunk repository on a local disk or on s3://, found {other}://"
+            )
+    # Without this Icechunk warns of commits, on standard error; nothing is committed here.
+    icechunk.set_logs_filter(os.environ.get("ICECHUNK_LOG", "error"))
+    return icechunk.Repository.open(storage)
+
+
+def _s3_storage(bucket: str, prefix: str, config: StoreConfig) -> "icechunk.Storage":
+    import icechunk
+
+    keys = s3_credentials(config)
+    return icechunk.s3_storage(
+        bucket=bucket,
+        prefix=prefix,
+        region=config.region or ("us-east-1" if config.endpoint_url else None),
+        endpoint_url=config.endpoint_url,
+        allow_http=bool(config.allow_http),
+        access_key_id=keys.access_key_id if keys else None,
+        secret_access_key=keys.secret_access_key if keys else None,
+        session_token=keys.session_token if keys else None,
+        anonymous=config.anonymous or None,
+        from_env=True if keys is None and not config.anonymous else None,
+        force_path_style=not config.virtual_hosted_style,
+    )
+
+
+def _translated(error: Exception, url: str) -> Exception:
+    """Return the error of ours that says what an error of Icechunk's means."""
+    import icechunk
+
+    said = str(error).split("\n\ncontext:")[0].strip()
+    text = f"{said}, while reading {url}"
+    lowered = str(error).lower()
+    match error:
+        case icechunk.RepositoryNotFoundError():
+            return NotARepositoryError(f"expected an Icechunk repository, found none at {url}")
+        case icechunk.NotFoundError():
+            return NotFoundError(text)
+        case icechunk.StorageError() if any(word in lowered for word in DENIED):
+            return AccessError(
+                f"the store refused to show {url}: {said}. Check access_key_id, "
+                "secret_access_key and session_token of the source's configuration"
+            )
+        case icechunk.StorageError() if "nosuchbucket" in lowered.replace(" ", ""):
+            return NoSuchBucketError(f"no such bucket: {url}")
+        case icechunk.StorageError():
+            return TransientError(text)
+        case icechunk.FormatError():
+            return NotARepositoryError(
+                f"expected a readable Icechunk repository, found: {said}, at {url}"
+            )
+        case _:
+            return error

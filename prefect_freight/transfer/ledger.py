@@ -1,0 +1,75 @@
+"""The ledger: what is done. One small object per finished batch, at the destination.
+
+A record counts only when it can be read whole and says what it is the record of; anything else is
+as if it were not there, and the batch is moved again.
+"""
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from prefect_freight.model import FORMAT_VERSION, Job, Round, Unit
+from prefect_freight.errors import NotFoundError
+from prefect_freight.retry import retrying
+from prefect_freight.stores import Store
+
+BATCHES_PER_FOLDER = 1000
+READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """What became of a batch."""
+
+    objects: int
+    bytes: int
+    failed: tuple[str, ...] = ()
+    """Keys that could not be moved; a retry moves only these."""
+
+
+class Ledger:
+    """The records of one run's batches."""
+
+    def __init__(self, destination: Store, job: Job) -> None:
+        self._destination = destination
+        self._folder = f"{job.area}/ledger"
+
+    def write(self, round_: Round, batch: int, record: BatchRecord) -> None:
+        """Record a batch, in place of what was recorded of it before."""
+        data = {
+            "format_version": FORMAT_VERSION,
+            "batch": batch,
+            "objects": record.objects,
+            "bytes": record.bytes,
+            "failed": list(record.failed),
+        }
+        key = self._key(round_, batch)
+        retrying(lambda: self._destination.write(key, json.dumps(data).encode()))
+
+    def read(self, unit: Unit) -> dict[int, BatchRecord]:
+        """Return the records of the unit's batches, by batch number."""
+        wanted = {self._key(unit.round, n): n for n in range(unit.first, unit.stop)}
+        there = [key for key in self._list(unit) if key in wanted]
+        with ThreadPoolExecutor(READERS) as pool:
+            records = pool.map(lambda key: self._read(key, wanted[key]), there)
+            return {wanted[key]: r for key, r in zip(there, records, strict=True) if r is not None}
+
+    def _list(self, unit: Unit) -> Iterable[str]:
+        folders = range(unit.first // BATCHES_PER_FOLDER, unit.stop // BATCHES_PER_FOLDER + 1)
+        for folder in folders:
+            prefix = f"{self._folder}/{unit.round}/{folder:06d}/"
+            for page in retrying(lambda prefix=prefix: list(self._destination.list(prefix))):
+                yield from page["key"].to_pylist()
+
+    def _read(self, key: str, batch: int) -> BatchRecord | None:
+        try:
+            record = json.loads(retrying(lambda: self._destination.read(key)))
+            if record["batch"] != batch or record["format_version"] > FORMAT_VERSION:
+                return None
+            return BatchRecord(record["objects"], record["bytes"], tuple(record["failed"]))
+        except (NotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def _key(self, round_: Round, batch: int) -> str:
+        return f"{self._folder}/{round_}/{batch // BATCHES_PER_FOLDER:06d}/{batch:09d}.json"

@@ -1,0 +1,73 @@
+"""Comparing two tables of keys that may be larger than memory.
+
+Rows are spread over partitions by a hash of their key, on local disk when there are many, so that
+a comparison needs the memory of one partition however many rows there are.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import pyarrow as pa
+
+ROWS_PER_PARTITION = 1_000_000
+
+
+class Partitions:
+    """Rows of one table, spread by the hash of `key`; one partition is held in memory whole."""
+
+    def __init__(self, schema: pa.Schema, count: int, folder: str, name: str) -> None:
+        self._schema, self._count = schema, count
+        self._memory: list[pa.RecordBatch] = []
+        self._paths = [os.path.join(folder, f"{name}-{n}.arrow") for n in range(count)]
+        self._writers = (
+            [pa.ipc.new_stream(path, schema) for path in self._paths] if count > 1 else []
+        )
+
+    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """Add rows, of which the schema's columns are taken."""
+        table = pa.table({name: rows[name] for name in self._schema.names}, self._schema)
+        if self._count == 1:
+            self._memory += table.to_batches()
+            return
+        hashes = [hash(key) % self._count for key in table["key"].to_pylist()]
+        number = pa.array(hashes, pa.int32())
+        for n, writer in enumerate(self._writers):
+            writer.write_table(table.filter(pa.compute.equal(number, n)))
+
+    def close(self) -> Self:
+        """End the adding."""
+        for writer in self._writers:
+            writer.close()
+        return self
+
+    def read(self, number: int) -> pa.Table:
+        """Return the rows of a partition."""
+        if self._count == 1:
+            return pa.Table.from_batches(self._memory, self._schema)
+        with pa.memory_map(self._paths[number]) as file, pa.ipc.open_stream(file) as reader:
+            return reader.read_all()
+
+
+@contextmanager
+def partitioned(
+    schema: pa.Schema, rows: int, left: Iterable[pa.Table], right: Iterable[pa.Table]
+) -> Iterator[Iterator[tuple[pa.Table, pa.Table]]]:
+    """Give pairs of partitions of two tables: equal keys are in the same pair.
+
+    `rows` is how many are expected on the larger side; more only cost memory.
+    """
+    count = max(1, -(-rows // ROWS_PER_PARTITION))
+    folder = tempfile.mkdtemp(prefix="freight-")
+    try:
+        sides = [Partitions(schema, count, folder, name) for name in ("left", "right")]
+        for side, tables in zip(sides, (left, right), strict=True):
+            for table in tables:
+                side.add(table)
+            side.close()
+        yield ((sides[0].read(n), sides[1].read(n)) for n in range(count))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

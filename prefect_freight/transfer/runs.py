@@ -1,0 +1,126 @@
+"""What exports a destination has seen: one record per run, in the order of the runs.
+
+`.freight/runs/<sequence>-<export id>.json` says what a run is and how it ended; `.freight/last.json`
+names the last one that ended whole. A run's manifest and ledger lie in
+`.freight/<sequence>-<export id>/`, so a later run of the same export never meets an older ledger.
+"""
+
+import dataclasses
+import getpass
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prefect_freight.errors import IntegrityError, NotFoundError
+from prefect_freight.model import CONTROL_AREA, FORMAT_VERSION, Job
+from prefect_freight.retry import retrying
+from prefect_freight.stores import Store
+
+LAST = f"{CONTROL_AREA}/last.json"
+RUNS = f"{CONTROL_AREA}/runs/"
+
+State = Literal["open", "whole", "failed", "unsound"]
+"""`unsound`: verification found that the ledger and the destination differ; never resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of an export, as the destination's control area records it."""
+
+    sequence: int
+    export_id: str
+    state: State
+    source: str
+    ref: str
+    snapshot: str
+    format: str
+    started_at: float
+    """Seconds since the epoch."""
+    host: str
+    pid: int
+    user: str
+    ended_at: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Where the record lies."""
+        return f"{RUNS}{self.sequence:06d}-{self.export_id}.json"
+
+    @property
+    def area(self) -> str:
+        """The folder of the run's manifest and ledger."""
+        return f"{CONTROL_AREA}/{self.sequence:06d}-{self.export_id}"
+
+
+def run_of(job: Job, state: State) -> Run:
+    """Return the record of a job's run on this machine, by this user, now."""
+    return Run(
+        sequence=job.sequence,
+        export_id=job.export_id,
+        state=state,
+        source=job.snapshot.source,
+        ref=job.snapshot.ref,
+        snapshot=job.snapshot.id,
+        format=job.options.format.value,
+        started_at=job.started_at,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        user=_user(),
+        ended_at=None if state == "open" else time.time(),
+    )
+
+
+def write_run(destination: Store, run: Run) -> None:
+    """Write the run's record, and point `last.json` at it if it ended whole."""
+    data = json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(run)).encode()
+    for key in (run.key, LAST) if run.state == "whole" else (run.key,):
+        retrying(lambda key=key: destination.write(key, data))
+
+
+def read_last(destination: Store) -> Run | None:
+    """Return the last run that ended whole."""
+    return _read(destination, LAST)
+
+
+def read_runs(destination: Store, after: int = -1) -> list[Run]:
+    """Return the runs with a sequence number above `after`, in their order."""
+    pages = retrying(lambda: list(destination.list(RUNS)))
+    keys = sorted(key for page in pages for key in page["key"].to_pylist())
+    found = [_read(destination, key) for key in keys if _sequence(key) > after]
+    return [run for run in found if run is not None]
+
+
+def forget_run(destination: Store, job: Job) -> None:
+    """Remove all that a run wrote, one that moved nothing."""
+    pages = list(destination.list(f"{job.area}/"))
+    keys = [key for page in pages for key in page["key"].to_pylist()]
+    destination.delete([*keys, run_of(job, "open").key])
+
+
+def _read(destination: Store, key: str) -> Run | None:
+    try:
+        said: dict[str, Any] = json.loads(retrying(lambda: destination.read(key)))
+        known = {field.name for field in dataclasses.fields(Run)}
+        return Run(**{name: value for name, value in said.items() if name in known})
+    except NotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise IntegrityError(
+            f"expected the record of an export at {destination.url}/{key}, found something else. "
+            f"Remove {destination.url}/{CONTROL_AREA} to have the destination treated as new"
+        ) from error
+
+
+def _sequence(key: str) -> int:
+    number = key.removeprefix(RUNS).partition("-")[0]
+    return int(number) if number.isdigit() else -1
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
