@@ -1,0 +1,53 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Needs Python >= 3.12, pip and make.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@echo "make demo      make a small Icechunk repository and export it, end to end"
+	@echo "make test      lint, types, tests"
+	@echo "make test-all  the same, and the long matrices"
+	@echo "make lock      write requirements.lock anew, with the newest versions"
+
+.PHONY: setup
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.12 found: install one, or say make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.PHONY: demo
+demo: $(INSTALLED)
+	$(BIN)/freight demo
+
+.PHONY: lint
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.PHONY: test
+test: lint
+	$(BIN)/pytest -m "not slow"
+
+.PHONY: test-all
+test-all: lint
+	$(BIN)/pytest
+
+.PHONY: lock
+lock:
+	uv pip compile --universal --upgrade --no-header --no-annotate --no-emit-index-url --extra dev \
+		--python-version 3.12 --output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache freight-demo

@@ -1,0 +1,184 @@
+"""The command line, `freight`. What is heavy is imported by the command that needs it."""
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from prefect_freight.config import StoreConfig
+    from prefect_freight.model import ExportReport
+
+FAILED, WRONG_USAGE = 1, 2
+FORMATS = ("zarr2", "zarr3", "zarr3alpha")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="prefect-freight")
+def cli() -> None:
+    """Ship snapshots of versioned data repositories to plain copies.
+
+    Exit status: 0 the copy is whole, 1 it is not, 2 wrong usage.
+    """
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("destination")
+@click.option("--ref", default="main", show_default=True, help="Branch, tag or snapshot id.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="zarr2",
+    show_default=True,
+    help="What the copy is. (zarr3alpha is an older name of zarr3.)",
+)
+@click.option("--config", type=click.Path(), help="YAML with the destination's credentials.")
+@click.option("--source-config", type=click.Path(), help="YAML with the source's credentials.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=64,
+    show_default=True,
+    help="Objects that move at the same time.",
+)
+@click.option(
+    "--verify",
+    type=click.Choice(["none", "sizes"]),
+    default="sizes",
+    show_default=True,
+    help="How the copy is compared with the manifest before the marker says that it is whole.",
+)
+@click.option(
+    "--on-existing",
+    type=click.Choice(["refuse", "merge"]),
+    default="refuse",
+    show_default=True,
+    help="What to do where the destination holds anything that is not ours: refuse, or keep it "
+    "and write beside it.",
+)
+@click.option("--flow", is_flag=True, help="Run as a Prefect flow.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def export(
+    source: str,
+    destination: str,
+    config: str | None,
+    source_config: str | None,
+    *,
+    flow: bool,
+    as_json: bool,
+    format_: str,
+    **options: Any,
+) -> None:
+    """Make DESTINATION a plain copy of a snapshot of SOURCE.
+
+    SOURCE is an Icechunk repository: a path, s3://bucket/prefix, or the same with icechunk+ before
+    it. DESTINATION is a path, file:// or s3:// URL, any fsspec URL, or block:object-store/NAME.
+    """
+    configs = {"config": _read_config(config), "source_config": _read_config(source_config)}
+    run = _export_as_flow if flow else _export_here
+    report = run(source, destination, format=format_, **configs, **options)
+    _show(report, as_json=as_json)
+
+
+@cli.group()
+def blocks() -> None:
+    """Credentials in Prefect blocks."""
+
+
+@blocks.command()
+@click.argument("file", type=click.Path())
+def register(file: str) -> None:
+    """Save the blocks that the YAML file FILE describes to the Prefect server."""
+    from prefect_freight.blocks.register import register_file
+
+    for reference in register_file(file):
+        click.echo(reference)
+
+
+@cli.command()
+@click.argument("directory", default="freight-demo", type=click.Path())
+def demo(directory: str) -> None:
+    """Make a small Icechunk repository in DIRECTORY and export it, as a Prefect flow.
+
+    Needs no account and no server: Prefect's own runs embedded.
+    """
+    from prefect_freight.demo import run_demo
+
+    run_demo(directory)
+
+
+def main() -> NoReturn:
+    """Run the command line; errors become one line on standard error and an exit status."""
+    from prefect_freight.errors import ConfigError, FreightError, IncompleteError
+
+    try:
+        status = cli.main(prog_name="freight", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except click.Abort:
+        click.echo("Interrupted. Run the same command again to go on.", err=True)
+        status = FAILED
+    except FreightError as error:
+        if isinstance(error, IncompleteError) and error.report and "--json" in sys.argv:
+            _show(error.report, as_json=True)
+        click.echo(f"Error: {error}", err=True)
+        status = WRONG_USAGE if isinstance(error, ConfigError) else FAILED
+    _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if "prefect" in sys.modules:  # its embedded server is stopped by the interpreter's exit
+        sys.exit(status)
+    # Icechunk's threads may be running Rust code that wants the interpreter; where that is being
+    # torn down meanwhile, the process aborts with status 134, all its work done. So nothing is
+    # torn down: the work is done and written, and the system takes the rest.
+    os._exit(status)
+
+
+def _read_config(path: str | None) -> "StoreConfig | None":
+    from prefect_freight.config import read_config
+
+    return None if path is None else read_config(path)
+
+
+def _export_here(source: str, destination: str, **options: Any) -> "ExportReport":
+    from prefect_freight.console import open_display
+    from prefect_freight.exporting import export as run
+
+    with open_display() as display:
+        return run(
+            _resolved(source), _resolved(destination), on_event=display, **options
+        )
+
+
+def _export_as_flow(source: str, destination: str, **options: Any) -> "ExportReport":
+    from prefect_freight.flows.export import run_export_flow
+
+    return run_export_flow(source, destination, **options)
+
+
+def _resolved(place: str) -> Any:
+    """Return what a `block:` reference names, opened; anything else as it is."""
+    if not place.startswith("block:"):
+        return place
+    from prefect_freight.blocks.references import load_reference
+
+    return load_reference(place).open()
+
+
+def _show(report: "ExportReport", *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+        return
+    from prefect_freight.console import print_summary
+
+    print_summary(report)
+    for note in report.notes:
+        click.echo(f"note: {note}")

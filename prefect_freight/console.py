@@ -1,0 +1,174 @@
+"""What the command line shows while it works: a live display on a terminal, else plain lines.
+
+All of it goes to standard error, so that standard output holds the result alone.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Table
+
+from prefect_freight.model import (
+    Event,
+    ExportReport,
+    Moved,
+    Notice,
+    Planned,
+    StepFinished,
+    StepStarted,
+)
+from prefect_freight.plan.summary import format_bytes, format_duration, format_rate, summary_rows
+
+REFRESH_S = 0.1
+PLAIN_LINE_EVERY_S = 10.0
+
+
+class Progressing:
+    """Counts what moved; a display asks for it when it draws. Threads may count at once."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._began: float | None = None
+        self.objects = self.bytes = self.total_objects = self.total_bytes = 0
+
+    def planned(self, event: Planned) -> None:
+        """Take what is to be moved."""
+        self.total_objects, self.total_bytes = event.objects, event.bytes
+        self._began = self._clock()
+
+    def moved(self, event: Moved) -> None:
+        """Take what arrived."""
+        with self._lock:
+            self.objects += event.objects
+            self.bytes += event.bytes
+
+    def text(self) -> str:
+        """Return objects, bytes, rate and time left."""
+        seconds = self._clock() - self._began if self._began is not None else 0.0
+        done = self.objects / self.total_objects if self.total_objects else 0.0
+        left = format_duration(seconds / done - seconds) if done else "?"
+        return (
+            f"{self.objects}/{self.total_objects} objects  "
+            f"{format_bytes(self.bytes)}/{format_bytes(self.total_bytes)}  "
+            f"{format_rate(self.bytes, seconds)}  {left} left"
+        )
+
+
+class LiveDisplay:
+    """For terminals: a tick for each step that is done, and a bar for what moves."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._count = Progressing()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[said]}"),
+            console=console,
+            transient=True,
+        )
+        self._bar: TaskID | None = None
+        self._drawn_at = 0.0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case StepStarted(text):
+                self._start(text)
+            case StepFinished(text):
+                self._draw(text)
+                self._console.print(f"[green]✓[/] {text}", highlight=False, soft_wrap=True)
+            case Notice(text):
+                self._console.print(f"[yellow]![/] {text}", highlight=False, soft_wrap=True)
+            case Planned():
+                self._count.planned(event)
+            case Moved():
+                self._count.moved(event)
+                if time.monotonic() - self._drawn_at > REFRESH_S:
+                    self._draw()
+
+    def _start(self, text: str) -> None:
+        if self._bar is None:
+            self._bar = self._progress.add_task(text, total=None, said="")
+        self._draw(text)
+
+    def _draw(self, text: str | None = None) -> None:
+        self._drawn_at = time.monotonic()
+        total = self._count.total_objects or None
+        if self._bar is not None:
+            said = self._count.text() if total else ""
+            self._progress.update(
+                self._bar, total=total, completed=self._count.objects, said=said, description=text
+            )
+
+
+class PlainLines:
+    """For everything that is no terminal: a line for each step, and one now and then between."""
+
+    def __init__(self) -> None:
+        self._count = Progressing()
+        self._said_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def __call__(self, event: Event) -> None:
+        """Write an event's line, if it has one."""
+        match event:
+            case StepFinished(text):
+                self._say(f"done: {text}")
+            case Notice(text):
+                self._say(f"note: {text}")
+            case Planned():
+                self._count.planned(event)
+                self._said_at = time.monotonic()
+            case Moved():
+                self._count.moved(event)
+                if time.monotonic() - self._said_at > PLAIN_LINE_EVERY_S:
+                    self._say(self._count.text())
+            case _:
+                pass
+
+    def _say(self, text: str) -> None:
+        self._said_at = time.monotonic()
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
+
+
+def open_display() -> LiveDisplay | PlainLines:
+    """Return the display that standard error can show."""
+    console = Console(stderr=True)
+    return LiveDisplay(console) if console.is_terminal else PlainLines()
+
+
+def print_summary(report: ExportReport) -> None:
+    """Print the summary of an export on standard output: a table on a terminal, else lines."""
+    console = Console()
+    title = f"Export summary for {report.source}"
+    if not console.is_terminal:
+        console.print(title, highlight=False, soft_wrap=True)
+        for name, value in summary_rows(report):
+            console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
+        return
+    table = Table(title=title, title_justify="left")
+    table.add_column("Stat")
+    table.add_column("Value")
+    for name, value in summary_rows(report):
+        table.add_row(name, value)
+    console.print(table)
