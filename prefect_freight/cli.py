@@ -153,9 +153,7 @@ def _export_here(source: str, destination: str, **options: Any) -> "ExportReport
     from prefect_freight.exporting import export as run
 
     with open_display() as display:
-        return run(
-            _resolved(source), _resolved(destination), on_event=display, **options
-        )
+        return run(_resolved(source), _resolved(destination), on_event=display, **options)
 
 
 def _export_as_flow(source: str, destination: str, **options: Any) -> "ExportReport":

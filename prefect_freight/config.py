@@ -1,1 +1,162 @@
-"""Placeholder."""
+"""Credentials of a store and the YAML that they are read from.
+
+The keys of Arraylake's configuration files (`endpoint_url`, `access_key_id`, `secret_access_key`)
+work as they stand there.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from prefect_freight.errors import ConfigError
+
+MASK = "**********"
+REFERENCE = re.compile(r"\$\{([^}]*)\}")
+
+
+class Secret:
+    """A text that does not show itself: only `reveal` gives it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK!r})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._text
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """How a store is reached and with which credentials; without any, the environment's are used."""
+
+    endpoint_url: str | None = None
+    """Where the S3 service answers, such as http://127.0.0.1:8333; AWS without it."""
+    access_key_id: str | None = field(default=None, repr=False)
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    region: str | None = None
+    anonymous: bool | None = None
+    """Send requests unsigned."""
+    profile: str | None = None
+    """Name of a profile of the AWS configuration files."""
+    virtual_hosted_style: bool | None = None
+    """The bucket's name is part of the host's name and not of the path."""
+    allow_http: bool | None = None
+    """Allow an endpoint without TLS; an http:// endpoint implies it."""
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What fsspec takes, for other URLs than s3://."""
+
+    def __post_init__(self) -> None:
+        plain = (self.endpoint_url or "").startswith("http://")
+        if plain and self.allow_http is None:
+            object.__setattr__(self, "allow_http", True)
+        if plain and self.allow_http is False:
+            raise ConfigError(
+                "expected allow_http: true or no such key beside an http:// endpoint_url, found "
+                "false. Use an https:// endpoint_url, or remove allow_http"
+            )
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ConfigError(
+                "expected access_key_id and secret_access_key together, found one of them"
+            )
+
+
+SECRETS = {"secret_access_key", "session_token"}
+BOOLEANS = {"anonymous", "virtual_hosted_style", "allow_http"}
+
+
+def read_config(path: str | os.PathLike[str]) -> StoreConfig:
+    """Return the configuration in a YAML file, `${NAME}` replaced by the environment's value.
+
+    Raises `ConfigError`, which names the file and the key and never a value.
+    """
+    return parse_config(read_yaml(path), str(path))
+
+
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """Return what a YAML file holds, `${NAME}` replaced by the environment's value."""
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            return expand_references(yaml.safe_load(file), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"expected a YAML file at {path}, could not read it: {reason}") from None
+    except yaml.YAMLError as error:
+        # Its text quotes the line, which may hold a secret.
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"expected YAML in {path}{where}, found something else") from None
+
+
+def expand_references(value: Any, where: str) -> Any:
+    """Return the value with all `${NAME}` in its texts replaced by the environment's values."""
+    match value:
+        case str():
+            return REFERENCE.sub(lambda match: _from_environment(match[1], where), value)
+        case Mapping():
+            return {key: expand_references(item, where) for key, item in value.items()}
+        case list():
+            return [expand_references(item, where) for item in value]
+        case _:
+            return value
+
+
+def parse_config(said: Any, where: str) -> StoreConfig:
+    """Return the configuration that a mapping says; `where` is named in errors."""
+    if not isinstance(said, Mapping):
+        raise ConfigError(f"expected keys and values in {where}, found {_kind(said)}")
+    known = [f.name for f in fields(StoreConfig)]
+    for key in said:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"unknown key {key!r} in {where}.{hint} Known: {', '.join(known)}")
+    try:
+        return StoreConfig(**{key: _parse(key, value, where) for key, value in said.items()})
+    except ConfigError as error:
+        if where in str(error):
+            raise
+        raise ConfigError(f"{error} (in {where})") from None
+
+
+def _parse(key: str, value: Any, where: str) -> Any:
+    if value is None:
+        return None
+    expected = bool if key in BOOLEANS else Mapping if key == "storage_options" else str
+    # YAML reads an access key of digits alone as a number.
+    if expected is str and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, expected):
+        name = {bool: "true or false", str: "text"}.get(expected, "keys and values")
+        raise ConfigError(f"expected {name} for {key!r} in {where}, found {_kind(value)}")
+    return Secret(value) if key in SECRETS else value
+
+
+def _from_environment(name: str, where: str) -> str:
+    if name not in os.environ:
+        raise ConfigError(f"{where} refers to ${{{name}}}, which the environment does not have")
+    return os.environ[name]
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "keys and values", list: "a list", bool: "true or false", str: "text"}
+    return "nothing" if value is None else names.get(type(value), f"a {type(value).__name__}")
