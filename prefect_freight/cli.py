@@ -148,7 +148,20 @@ def _read_config(path: str | None) -> "StoreConfig | None":
     return None if path is None else read_config(path)
 
 
+class _WithoutPandas:
+    """Keeps pandas from being imported in this process.
+
+    pyarrow imports it, where it is installed, to see that nothing of ours is of its types: a second
+    and a half, which is half of a small export.
+    """
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ImportError("pandas is not needed here")
+
+
 def _export_here(source: str, destination: str, **options: Any) -> "ExportReport":
+    sys.meta_path.insert(0, _WithoutPandas())
     from prefect_freight.console import open_display
     from prefect_freight.exporting import export as run
 

@@ -112,7 +112,12 @@ class LiveDisplay:
         if self._bar is not None:
             said = self._count.text() if total else ""
             self._progress.update(
-                self._bar, total=total, completed=self._count.objects, said=said, description=text
+                self._bar,
+                total=total,
+                completed=self._count.objects,
+                said=said,
+                description=text,
+                refresh=text is not None,
             )
 
 
@@ -166,7 +171,8 @@ def print_summary(report: ExportReport) -> None:
         for name, value in summary_rows(report):
             console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
         return
-    table = Table(title=title, title_justify="left")
+    console.print(title, highlight=False, soft_wrap=True)
+    table = Table()
     table.add_column("Stat")
     table.add_column("Value")
     for name, value in summary_rows(report):

@@ -177,6 +177,8 @@ class IcechunkSource:
 def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Repository":
     import icechunk
 
+    # Without this Icechunk warns of commits, on standard error; nothing is committed here.
+    icechunk.set_logs_filter(os.environ.get("ICECHUNK_LOG", "error"))
     parts = urlsplit(storage_url)
     match parts.scheme:
         case "file":
@@ -192,8 +194,6 @@ def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Reposit
             raise NotARepositoryError(
                 f"expected an Icechunk repository on a local disk or on s3://, found {other}://"
             )
-    # Without this Icechunk warns of commits, on standard error; nothing is committed here.
-    icechunk.set_logs_filter(os.environ.get("ICECHUNK_LOG", "error"))
     return icechunk.Repository.open(storage)
 
 
