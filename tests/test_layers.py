@@ -20,9 +20,19 @@ FLOORS = (
     ("blocks",),
     ("tasks",),
     ("flows",),
-    ("console", "demo", "cli"),
+    ("console", "demo", "cli", "__main__"),
 )
-WITHOUT_PREFECT = ("errors", "model", "retry", "config", "plan", "stores", "sources", "transfer", "exporting")
+WITHOUT_PREFECT = (
+    "errors",
+    "model",
+    "retry",
+    "config",
+    "plan",
+    "stores",
+    "sources",
+    "transfer",
+    "exporting",
+)
 
 
 def floor_of(module: str) -> int:
@@ -36,7 +46,11 @@ def floor_of(module: str) -> int:
 
 def modules() -> dict[str, Path]:
     """Return all modules of the package by name."""
-    paths = {p for folder in ("prefect_freight", "blocks", "tasks", "flows") for p in (ROOT / folder).rglob("*.py")}
+    paths = {
+        p
+        for folder in ("prefect_freight", "blocks", "tasks", "flows")
+        for p in (ROOT / folder).rglob("*.py")
+    }
     found = {}
     for path in paths:
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -54,7 +68,9 @@ def imports(path: Path, *, at_run_time_only: bool = False) -> set[str]:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in modules() else str(node.module) for name in names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.startswith("prefect_freight.")}
+            found |= {
+                alias.name for alias in node.names if alias.name.startswith("prefect_freight.")
+            }
     return found
 
 
@@ -72,7 +88,9 @@ def test_a_module_imports_only_its_own_floor_and_those_below(module: str) -> Non
 
 def test_there_is_no_import_cycle() -> None:
     known = modules()
-    below = {name: {i for i in imports(path) if i in known and i != name} for name, path in known.items()}
+    below = {
+        name: {i for i in imports(path) if i in known and i != name} for name, path in known.items()
+    }
     while free := [name for name, on in below.items() if not on & below.keys()]:
         for name in free:
             del below[name]
@@ -83,7 +101,10 @@ def test_sources_know_no_destination_and_blocks_know_only_stores_and_sources() -
     for module, path in modules().items():
         if module.startswith("prefect_freight.blocks"):
             floors = {floor_of(name) for name in imports(path) - {"prefect_freight"}}
-            assert not floors & {floor_of("prefect_freight.transfer"), floor_of("prefect_freight.exporting")}
+            assert not floors & {
+                floor_of("prefect_freight.transfer"),
+                floor_of("prefect_freight.exporting"),
+            }
 
 
 def test_the_engine_imports_without_prefect() -> None:
@@ -106,7 +127,11 @@ def test_the_command_line_asks_for_nothing_heavy_before_it_must() -> None:
 @pytest.mark.parametrize("folder", ["blocks", "tasks", "flows"])
 def test_a_mapped_folder_cannot_be_imported_under_its_bare_name(folder: str) -> None:
     said = subprocess.run(
-        [sys.executable, "-c", f"import {folder}"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", f"import {folder}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert said.returncode != 0
     assert f"prefect_freight.{folder}" in said.stderr

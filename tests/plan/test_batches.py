@@ -43,10 +43,10 @@ def test_batches_are_consecutive_bounded_and_never_empty(sizes: list[int]) -> No
         assert batch.sum() <= MAX_BATCH_BYTES or len(batch) == 1
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, MAX_BATCH_OBJECTS), st.integers(0, 2**36)), max_size=3000)
-)
-def test_each_batch_is_in_exactly_one_unit_and_units_are_few(batches: list[tuple[int, int]]) -> None:
+@given(st.lists(st.tuples(st.integers(1, MAX_BATCH_OBJECTS), st.integers(0, 2**36)), max_size=3000))
+def test_each_batch_is_in_exactly_one_unit_and_units_are_few(
+    batches: list[tuple[int, int]],
+) -> None:
     units = plan_units(Round.CHUNKS, batches)
     assert [n for unit in units for n in range(unit.first, unit.stop)] == list(range(len(batches)))
     assert len(units) <= MAX_UNITS

@@ -1,0 +1,141 @@
+"""The command line as a user runs it: a process, its two outputs and its exit status."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from servers import S3Server
+
+from prefect_freight.stores.opening import open_store
+
+FREIGHT = str(Path(sysconfig.get_path("scripts")) / "freight")
+
+
+def freight(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [FREIGHT, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def on_a_terminal(*args: object) -> str:
+    """Run with both outputs on a terminal; return what that showed."""
+    shown, terminal = pty.openpty()
+    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    with subprocess.Popen(
+        [FREIGHT, *map(str, args)], stdin=terminal, stdout=terminal, stderr=terminal, env=env
+    ):
+        os.close(terminal)
+        said = b""
+        try:
+            while more := os.read(shown, 4096):
+                said += more
+        except OSError:  # the terminal's other end is closed
+            os.close(shown)
+    return said.decode()
+
+
+def test_an_export_prints_a_summary_and_its_steps_as_plain_lines(
+    weather: Path, tmp_path: Path
+) -> None:
+    done = freight("export", weather, tmp_path / "copy")
+    assert done.returncode == 0
+    summary = dict(line.split(": ", 1) for line in done.stdout.splitlines()[1:])
+    assert summary.keys() == {
+        "Objects transferred",
+        "Data transferred",
+        "Export time",
+        "Transfer rate",
+    }
+    steps = done.stderr.splitlines()
+    assert steps[0] == "done: Resolving main"
+    assert "done: Copying chunks" in steps
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_on_a_terminal_there_are_ticks_a_bar_and_a_table(weather: Path, tmp_path: Path) -> None:
+    said = on_a_terminal("export", weather, tmp_path / "copy")
+    assert "✓" in said
+    assert "━" in said
+    assert "objects" in said
+    assert "left" in said
+    assert "│ Objects transferred │" in said
+
+
+def test_json_is_the_report_alone(weather: Path, tmp_path: Path) -> None:
+    done = freight("export", weather, tmp_path / "copy", "--json")
+    report = json.loads(done.stdout)
+    assert report["marker"] == f"EXPORT_{report['snapshot']}_SUCCESS"
+    assert (tmp_path / "copy" / report["marker"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--concurrency", "0"], 2, "1<=x<=256"),
+        (["--concurrency", "257"], 2, "1<=x<=256"),
+        (["--format", "zarr4"], 2, "'zarr4' is not one of"),
+        (["--config", "missing.yaml"], 2, "missing.yaml"),
+        (["--config", "typo.yaml"], 2, "'endpont_url' in typo.yaml. Did you mean 'endpoint_url'?"),
+        (["--config", "broken.yaml"], 2, "YAML in broken.yaml, line"),
+        (["--ref", "mian"], 1, "Did you mean 'main'?"),
+    ],
+)
+def test_bad_input_has_its_exit_status_and_names_itself(
+    weather: Path, tmp_path: Path, options: list[str], status: int, said: str
+) -> None:
+    (tmp_path / "typo.yaml").write_text("endpont_url: x")
+    (tmp_path / "broken.yaml").write_text("secret_access_key: hushhush\n  - [")
+    done = freight("export", weather, "copy", *options, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr
+    assert "hushhush" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "copy").exists()
+
+
+def test_the_three_keys_of_arraylakes_yaml_open_a_destination(
+    weather: Path, tmp_path: Path, s3: S3Server
+) -> None:
+    url = f"s3://{s3.new_bucket()}/deep/copy"
+    done = freight("export", weather, url, "--config", s3.yaml(tmp_path / "dest.yaml"), "--json")
+    assert done.returncode == 0, done.stderr
+    listed = [k for page in open_store(url, s3.config()).list() for k in page["key"].to_pylist()]
+    assert json.loads(done.stdout)["marker"] in listed
+    assert s3.secret_access_key not in done.stdout + done.stderr
+
+
+def test_wrong_credentials_and_a_missing_bucket_are_told_apart(
+    weather: Path, tmp_path: Path, s3: S3Server
+) -> None:
+    config = s3.yaml(tmp_path / "dest.yaml")
+    missing = freight("export", weather, "s3://no-such-bucket/copy", "--config", config)
+    config.write_text(config.read_text().replace(s3.secret_access_key, "wrong-secret"))
+    wrong = freight("export", weather, f"s3://{s3.new_bucket()}/copy", "--config", config)
+    assert (missing.returncode, wrong.returncode) == (1, 1)
+    assert "there is no bucket 'no-such-bucket'" in missing.stderr
+    assert "SignatureDoesNotMatch" in wrong.stderr
+    assert "wrong-secret" not in wrong.stderr
+
+
+def test_help_names_every_command() -> None:
+    said = freight("--help").stdout
+    assert all(command in said for command in ("export", "blocks", "demo"))
+
+
+def test_python_dash_m_is_the_same_command(weather: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "prefect_freight", "export", str(weather), str(tmp_path / "c")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_two_hundred_small_exports_exit_with_zero(weather: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        ended = pool.map(
+            lambda n: freight("export", weather, tmp_path / str(n)).returncode, range(200)
+        )
+    assert set(ended) == {0}
