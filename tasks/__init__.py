@@ -1,1 +1,28 @@
-"""Prefect tasks of prefect-freight."""
+"""Prefect tasks of prefect-freight: one for each step of an export, under the step's own name."""
+
+if __name__ != "prefect_freight.tasks":
+    raise ImportError(
+        f"expected to be imported as prefect_freight.tasks, found {__name__!r}: a second copy of "
+        "the tasks would not be known to be the same. Import prefect_freight.tasks"
+    )
+
+from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
+from prefect_freight.tasks.steps import (
+    finish,
+    move_unit,
+    open_job,
+    resolve,
+    verify_copy,
+    write_manifest,
+)
+
+__all__ = [
+    "Attempts",
+    "UnitIncompleteError",
+    "finish",
+    "move_unit",
+    "open_job",
+    "resolve",
+    "verify_copy",
+    "write_manifest",
+]

@@ -1,0 +1,54 @@
+"""What several attempts at one unit came to."""
+
+from prefect_freight.model import Outcome
+
+
+class UnitIncompleteError(Exception):
+    """Objects of a unit could not be moved; all the others of it were, and are recorded."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+    def __str__(self) -> str:
+        first, *more = self.outcome.failures
+        others = f" and {len(more)} more" if more else ""
+        return f"could not {first.action} {first.key!r}{others}: {first.message}"
+
+    __repr__ = __str__  # Prefect logs and stores the repr, and a thousand failures are no message
+
+    @property
+    def transient(self) -> bool:
+        """Trying again may help: some of the failures may pass, and only they are moved again."""
+        return any(failure.transient for failure in self.outcome.failures)
+
+
+class Attempts:
+    """Adds up the attempts at one unit: Prefect passes every attempt the same arguments.
+
+    It holds only within one task run, whose attempts all run in one process.
+    """
+
+    def __init__(self) -> None:
+        self._earlier = Outcome()
+
+    def add(self, outcome: Outcome) -> Outcome:
+        """Return what all attempts up to this one came to together."""
+        self._earlier = combine(self._earlier, outcome)
+        return self._earlier
+
+
+def combine(earlier: Outcome, again: Outcome) -> Outcome:
+    """Return the outcome of an attempt and the next one, which skips what the first one moved.
+
+    >>> combine(Outcome(transferred=3, bytes=30, skipped=1), Outcome(1, 10, skipped=4))
+    Outcome(transferred=4, bytes=40, skipped=1, deleted=0, failures=())
+    """
+    done = earlier.transferred + earlier.deleted
+    return Outcome(
+        earlier.transferred + again.transferred,
+        earlier.bytes + again.bytes,
+        max(earlier.skipped, again.skipped - done),
+        earlier.deleted + again.deleted,
+        again.failures,
+    )
