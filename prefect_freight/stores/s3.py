@@ -1,52 +1,50 @@
 """S3 and what speaks its protocol, by obstore's synchronous calls.
 
-obstore retries nothing here but listings, which only it can take up again where they broke.
+obstore retries nothing here: all of that is in `prefect_freight.retry`.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from prefect_freight.config import Secret, StoreConfig
+from prefect_freight.config import StoreConfig
 from prefect_freight.errors import (
-    AccessError,
     ConfigError,
     FreightError,
-    IntegrityError,
     InputError,
-    NoSuchBucketError,
+    IntegrityError,
     NotFoundError,
-    TransientError,
 )
+from prefect_freight.retry import retrying
 from prefect_freight.stores import LISTING_SCHEMA
+from prefect_freight.stores.s3_client import IDLE_S, open_obstore, s3_credentials
+from prefect_freight.stores.s3_errors import translate_error
 
 if TYPE_CHECKING:
     import obstore.store
 
+__all__ = ["S3Store", "s3_credentials"]
+
 KEYS_PER_PAGE = 5_000
+KEYS_PER_DELETE = 10_000
+MAX_KEY_BYTES = 1024  # of S3
 SINGLE_PUT_BYTES = 64 * 2**20
-PART_BYTES = 32 * 2**20
-CONNECT_S, IDLE_S, REQUEST_S = 10, 30, 600
-EXPIRED = ("ExpiredToken", "RequestExpired", "TokenRefreshRequired")
-DENIED = (
-    "AccessDenied",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "InvalidToken",
-    "403",
-    "401",
-    *EXPIRED,
-)
-CODE = re.compile(r"<Code>(\w+)</Code>|\b(\w+)</Code>")
+PART_BYTES = 32 * 2**20  # of at most 10,000 parts
+LARGE_PUT_BYTES, LARGE_PUT_IDLE_S = 2**20, 600
+"""obstore counts the time without an answer from the request's first byte, so that a body on its
+way is idle time: a small one has to arrive within `IDLE_S`, a larger one within this."""
+UNCARRIED = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
+"""Empty, `.` and `..` segments and control characters: obstore refuses them, or drops a `/`."""
 
 
 class S3Store:
     """Objects of a bucket under a prefix."""
 
     def __init__(self, bucket: str, prefix: str, config: StoreConfig) -> None:
+        if prefix and UNCARRIED.search(prefix):
+            raise ConfigError(f"expected s3://bucket/folder/folder, found {prefix!r} for folders")
         self._bucket, self._prefix, self._config = bucket, prefix, config
         self._opened: dict[int, obstore.store.S3Store] = {}
 
@@ -62,192 +60,176 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Get an object, or a range of it in one request."""
+        """Get an object, or a range of it, in one request."""
         import obstore
 
+        path, client = self._path(key), self._client()
         if length == 0:
+            self._call("read", key, lambda: obstore.head(client, path))
             return b""
+
+        def get() -> bytes:
+            if length is not None:
+                return bytes(obstore.get_range(client, path, start=offset, length=length))
+            whole = {"range": {"offset": offset}} if offset else None
+            return bytes(obstore.get(client, path, options=whole).bytes())  # type: ignore[arg-type]
+
         try:
+            data = self._call("read", key, get)
+        except IntegrityError:
             if length is None:
-                data = obstore.get(self._open(), key).bytes()
-                return bytes(data[offset:] if offset else data)
-            data = obstore.get_range(self._open(), key, start=offset, length=length)
-        except Exception as error:  # noqa: BLE001 - translated
-            self._raise("read", key, error)
-        if len(data) != length:
+                return b""  # `offset` is at the object's end
+            raise
+        if length is not None and len(data) != length:
             raise IntegrityError(
                 f"expected {length} bytes from {offset} of {key!r} in {self.url}, found {len(data)}"
             )
-        return bytes(data)
+        return data
 
     def write(self, key: str, data: bytes) -> None:
         """Put an object: in one request, or in parts if it is large."""
         import obstore
 
-        large = len(data) > SINGLE_PUT_BYTES
-        try:
-            obstore.put(self._open(), key, data, use_multipart=large, chunk_size=PART_BYTES)
-        except Exception as error:  # noqa: BLE001 - translated
-            self._raise("write", key, error)
+        path, client = self._path(key), self._client(len(data))
+        parts = len(data) > SINGLE_PUT_BYTES
+        self._call(
+            "write",
+            key,
+            lambda: obstore.put(
+                client, path, data, use_multipart=parts, chunk_size=PART_BYTES, max_concurrency=4
+            ),
+        )
 
     def write_new(self, key: str, data: bytes) -> bool:
-        """Put an object unless there is one (If-None-Match: *)."""
+        """Put an object unless there is one (`If-None-Match: *`).
+
+        Where the service says that it has no conditional puts, it is looked for first: then two
+        at once may both find none.
+        """
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        try:
-            obstore.put(self._open(), key, data, mode="create")
-        except AlreadyExistsError:
-            return False
-        except Exception as error:  # noqa: BLE001 - translated
-            self._raise("write", key, error)
-        return True
+        path, client = self._path(key), self._client(len(data))
+
+        def create() -> bool:
+            try:
+                obstore.put(client, path, data, mode="create")
+            except AlreadyExistsError as error:
+                if "Conflict<" in str(error) or "OperationAborted<" in str(error):
+                    raise  # another request is under way: nobody knows yet
+                return False
+            except Exception as error:
+                if "501 Not Implemented" not in str(error):
+                    raise
+                return self._write_if_missing(key, data)
+            return True
+
+        return self._call("write", key, create)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects, up to 1,000 in a request."""
         import obstore
 
-        named = list(keys)
-        try:
-            obstore.delete(self._open(), named)
-        except FileNotFoundError:
-            return
-        except Exception as error:  # noqa: BLE001 - translated
-            self._raise("delete", named[0], error)
+        named = [self._path(key) for key in keys]
+        for first in range(0, len(named), KEYS_PER_DELETE):
+            some = named[first : first + KEYS_PER_DELETE]
+            try:
+                self._call("delete", some[0], lambda: obstore.delete(self._client(), some))  # noqa: B023
+            except NotFoundError:
+                continue
 
     def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        """Yield the objects below a prefix, in the order of their keys."""
+        """Yield the objects below a prefix, in the order of their keys.
+
+        A listing that breaks is taken up where it broke, since its caller could only begin anew.
+        """
         import obstore
+        from obstore.exceptions import InvalidPathError
 
-        stream = obstore.list(self._open(retries=8), prefix or None, chunk_size=KEYS_PER_PAGE)
-        while True:
+        client, last = self._client(), None
+        stream: Any = None
+
+        def next_page() -> Any:
+            nonlocal stream
+            if stream is None:
+                stream = obstore.list(
+                    client, prefix.rstrip("/") or None, offset=last, chunk_size=KEYS_PER_PAGE
+                )
             try:
-                page = next(stream, None)
-            except Exception as error:  # noqa: BLE001 - translated
-                self._raise("list", prefix, error)
-            if page is None:
+                return next(stream, None)
+            except InvalidPathError:  # somebody's key that obstore cannot say
+                return self._list_any_keys(prefix, last)
+            except Exception:
+                stream = None
+                raise
+
+        while page := retrying(lambda: self._call("list", prefix, next_page)):
+            if isinstance(page, Iterator):
+                yield from page
                 return
-            rows = {
-                "key": [found["path"] for found in page],
-                "size": [found["size"] for found in page],
-                "etag": [found["e_tag"] for found in page],
-            }
-            yield pa.RecordBatch.from_pydict(rows, LISTING_SCHEMA)
-
-    def _open(self, retries: int = 0) -> "obstore.store.S3Store":
-        if retries not in self._opened:
-            self._opened[retries] = _open(self._bucket, self._prefix, self._config, retries)
-        return self._opened[retries]
-
-    def _raise(self, verb: str, key: str, error: Exception) -> NoReturn:
-        # obstore's text may quote signed URLs and answers: what is needed of it is taken out.
-        raise self._error(verb, key, error) from None
-
-    def _error(self, verb: str, key: str, error: Exception) -> FreightError:
-        text = str(error)
-        code = next((c for match in CODE.findall(text) for c in match if c), "")
-        said = f"could not {verb} {key!r} in {self.url}"
-        found = set(re.findall(r"\w+", text))
-        name = type(error).__name__
-        endpoint = self._config.endpoint_url or "AWS"
-        if "NoSuchBucket" in found:
-            return NoSuchBucketError(
-                f"{said}: there is no bucket {self._bucket!r} at {endpoint}. Create it, or check "
-                "endpoint_url and region"
+            last = page[-1]["path"]
+            yield pa.RecordBatch.from_pydict(
+                {
+                    "key": [found["path"] for found in page],
+                    "size": [found["size"] for found in page],
+                    "etag": [found["e_tag"] for found in page],
+                },
+                LISTING_SCHEMA,
             )
-        if name in ("PermissionDeniedError", "UnauthenticatedError") or found & set(DENIED[:4]):
-            return AccessError(
-                f"{said}: {endpoint} refused it ({code or 'permission denied'}). Check "
-                "access_key_id, secret_access_key, session_token and region, and what the key may do"
-            )
-        if isinstance(error, FileNotFoundError) or name == "NotFoundError":
-            return NotFoundError(f"{said}: there is no such object")
-        if name == "InvalidPathError" or isinstance(error, ValueError):
-            return InputError(f"{said}: the client cannot carry such a key")
-        if "Connect" in found or "dns" in found:
-            return TransientError(
-                f"{said}: no connection to {endpoint}. Is endpoint_url right, and the service up?"
-            )
-        return TransientError(f"{said}: {code or _reason(text)}")
 
+    def _list_any_keys(self, prefix: str, after: str | None) -> Iterator[pa.RecordBatch]:
+        from prefect_freight.stores.s3_listing import list_pages
 
-def s3_credentials(config: StoreConfig) -> "Credentials | None":
-    """Return the keys that the configuration says, or None to leave it to the environment."""
-    if config.anonymous:
-        return None
-    if config.access_key_id and config.secret_access_key:
-        return Credentials(config.access_key_id, config.secret_access_key, config.session_token)
-    return _profile_credentials(config.profile) if config.profile else None
-
-
-class Credentials:
-    """Keys of S3, revealed for the client that signs with them."""
-
-    def __init__(self, key: str, secret: Secret, token: Secret | None) -> None:
-        self.access_key_id = key
-        self._secret, self._token = secret, token
-
-    @property
-    def secret_access_key(self) -> str:
-        """The secret, for a client."""
-        return self._secret.reveal()
-
-    @property
-    def session_token(self) -> str | None:
-        """The session's token, for a client."""
-        return self._token.reveal() if self._token else None
-
-
-def _profile_credentials(profile: str) -> Credentials:
-    import botocore.exceptions
-    import botocore.session
-
-    try:
-        found: Any = botocore.session.Session(profile=profile).get_credentials()
-    except botocore.exceptions.ProfileNotFound:
-        found = None
-    if found is None:
-        raise ConfigError(
-            f"expected credentials for the profile {profile!r} in the AWS configuration, found none"
+        root = f"{self._prefix}/" if self._prefix else ""
+        pages = list_pages(
+            self._config,
+            self._bucket,
+            prefix=root + prefix,
+            after=root + after if after else "",
         )
-    frozen = found.get_frozen_credentials()
-    token = Secret(frozen.token) if frozen.token else None
-    return Credentials(frozen.access_key, Secret(frozen.secret_key), token)
+        while page := retrying(lambda: self._call("list", prefix, lambda: next(pages, None))):
+            rows = [
+                (found["Key"].removeprefix(root), found["Size"], found["ETag"]) for found in page
+            ]
+            key, size, etag = zip(*rows, strict=True)
+            named = {"key": list(key), "size": list(size), "etag": list(etag)}
+            yield pa.RecordBatch.from_pydict(named, LISTING_SCHEMA)
 
+    def _write_if_missing(self, key: str, data: bytes) -> bool:
+        try:
+            self.read(key, 0, 0)
+        except NotFoundError:
+            self.write(key, data)
+            return True
+        return False
 
-def _open(bucket: str, prefix: str, config: StoreConfig, retries: int) -> "obstore.store.S3Store":
-    import obstore.store
+    def _path(self, key: str) -> str:
+        if UNCARRIED.search(key):
+            raise InputError(
+                f"expected a key without empty, '.' or '..' segments and control characters, "
+                f"found {key!r} for {self.url}"
+            )
+        size = len(f"{self._prefix}/{key}".lstrip("/").encode())
+        if size > MAX_KEY_BYTES:
+            raise InputError(
+                f"expected a key of up to {MAX_KEY_BYTES} bytes with its prefix, found {size} in "
+                f"{key!r} for {self.url}. Use a shorter prefix"
+            )
+        return key
 
-    keys = s3_credentials(config)
-    options: dict[str, Any] = {
-        "endpoint": config.endpoint_url,
-        "region": config.region or ("us-east-1" if config.endpoint_url else None),
-        "virtual_hosted_style_request": config.virtual_hosted_style,
-        "skip_signature": config.anonymous,
-    }
-    if keys:
-        options |= {
-            "access_key_id": keys.access_key_id,
-            "secret_access_key": keys.secret_access_key,
-            "session_token": keys.session_token,
-        }
-    return obstore.store.S3Store(
-        bucket,
-        prefix=prefix or None,
-        client_options={
-            "allow_http": bool(config.allow_http),
-            "connect_timeout": timedelta(seconds=CONNECT_S),
-            "read_timeout": timedelta(seconds=IDLE_S),
-            "timeout": timedelta(seconds=REQUEST_S),
-            "pool_max_idle_per_host": "256",
-        },
-        retry_config={"max_retries": retries, "retry_timeout": timedelta(minutes=3)},
-        **{name: value for name, value in options.items() if value is not None},
-    )
+    def _client(self, put_bytes: int = 0) -> "obstore.store.S3Store":
+        idle_s = LARGE_PUT_IDLE_S if put_bytes > LARGE_PUT_BYTES else IDLE_S
+        if idle_s not in self._opened:
+            self._opened[idle_s] = open_obstore(self._bucket, self._prefix, self._config, idle_s)
+        return self._opened[idle_s]
 
-
-def _reason(text: str) -> str:
-    status = re.search(r"status (?:code:? )?\"?(\d{3})", text)
-    if status:
-        return f"the server answered {status[1]}"
-    return "the connection broke" if "error sending" in text or "body" in text else "it failed"
+    def _call[T](self, verb: str, key: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except FreightError:
+            raise
+        except Exception as error:  # noqa: BLE001 - translated
+            said = f"could not {verb} {key!r} in {self.url}"
+            endpoint = self._config.endpoint_url or "S3"
+            known = translate_error(error, said, self._bucket, endpoint)
+        raise known  # out here the library's error, which may quote a secret, isn't its context

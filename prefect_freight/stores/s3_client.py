@@ -1,0 +1,133 @@
+"""Clients of S3, and the keys that they sign with."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from prefect_freight.config import Secret, StoreConfig
+from prefect_freight.errors import ConfigError
+
+if TYPE_CHECKING:
+    import obstore.store
+
+CONNECT_S, IDLE_S, REQUEST_S = 10, 60, 3600
+
+
+class Credentials:
+    """Keys of S3, revealed for the client that signs with them."""
+
+    def __init__(self, key: str, secret: Secret, token: Secret | None) -> None:
+        self.access_key_id = key
+        self._secret, self._token = secret, token
+
+    @property
+    def secret_access_key(self) -> str:
+        """The secret, for a client."""
+        return self._secret.reveal()
+
+    @property
+    def session_token(self) -> str | None:
+        """The session's token, for a client."""
+        return self._token.reveal() if self._token else None
+
+
+def s3_credentials(config: StoreConfig) -> Credentials | None:
+    """Return the keys that the configuration says, or None to leave it to the environment."""
+    if config.anonymous:
+        return None
+    if config.access_key_id and config.secret_access_key:
+        return Credentials(config.access_key_id, config.secret_access_key, config.session_token)
+    return _profile_credentials(config.profile) if config.profile else None
+
+
+def _profile_credentials(profile: str) -> Credentials:
+    import botocore.exceptions
+    import botocore.session
+
+    try:
+        found: Any = botocore.session.Session(profile=profile).get_credentials()
+    except botocore.exceptions.BotoCoreError:
+        found = None
+    if found is None:
+        raise ConfigError(
+            f"expected credentials for the profile {profile!r} in the AWS configuration, found none"
+        )
+    frozen = found.get_frozen_credentials()
+    token = Secret(frozen.token) if frozen.token else None
+    return Credentials(frozen.access_key, Secret(frozen.secret_key), token)
+
+
+class _Provider:
+    """Gives obstore the configured keys, so that it mixes none of the environment's in.
+
+    A profile's may be temporary: they are asked for again before long.
+    """
+
+    def __init__(self, config: StoreConfig) -> None:
+        self._config = config
+
+    def __call__(self) -> dict[str, Any]:
+        keys = s3_credentials(self._config)
+        if keys is None:
+            raise ConfigError("expected credentials in the configuration, found none")
+        again = datetime.now(UTC) + timedelta(minutes=10) if self._config.profile else None
+        return {
+            "access_key_id": keys.access_key_id,
+            "secret_access_key": keys.secret_access_key,
+            "token": keys.session_token,
+            "expires_at": again,
+        }
+
+
+def open_obstore(
+    bucket: str, prefix: str, config: StoreConfig, idle_s: int = IDLE_S
+) -> "obstore.store.S3Store":
+    """Return obstore's client, which gives a request up after `idle_s` without an answer."""
+    import obstore.store
+
+    ours = s3_credentials(config) is not None
+    options: dict[str, Any] = {
+        "endpoint": config.endpoint_url,
+        "region": config.region or ("us-east-1" if config.endpoint_url else None),
+        "virtual_hosted_style_request": config.virtual_hosted_style,
+        "skip_signature": True if config.anonymous else False if ours else None,
+        "credential_provider": _Provider(config) if ours else None,
+    }
+    return obstore.store.S3Store(
+        bucket,
+        prefix=prefix or None,
+        client_options={
+            "allow_http": bool(config.allow_http),
+            "connect_timeout": timedelta(seconds=CONNECT_S),
+            "read_timeout": timedelta(seconds=idle_s),
+            "timeout": timedelta(seconds=REQUEST_S),
+            "pool_max_idle_per_host": "256",
+        },
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=REQUEST_S)},
+        **{name: value for name, value in options.items() if value is not None},
+    )
+
+
+def open_botocore(config: StoreConfig) -> Any:
+    """Return botocore's client, which carries any key and is ten times slower."""
+    import botocore
+    import botocore.config
+    import botocore.session
+
+    keys = s3_credentials(config)
+    style = "virtual" if config.virtual_hosted_style else "path"
+    unsigned = {"signature_version": botocore.UNSIGNED} if config.anonymous else {}
+    return botocore.session.Session(profile=config.profile).create_client(
+        "s3",
+        region_name=config.region or ("us-east-1" if config.endpoint_url else None),
+        endpoint_url=config.endpoint_url,
+        aws_access_key_id=keys.access_key_id if keys else None,
+        aws_secret_access_key=keys.secret_access_key if keys else None,
+        aws_session_token=keys.session_token if keys else None,
+        config=botocore.config.Config(
+            s3={"addressing_style": style},
+            connect_timeout=CONNECT_S,
+            read_timeout=IDLE_S,
+            retries={"total_max_attempts": 1},
+            **unsigned,
+        ),
+    )
