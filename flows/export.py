@@ -1,0 +1,228 @@
+"""The export of a repository as a flow: the steps of `prefect_freight.exporting`, as tasks."""
+
+from typing import Annotated, Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.futures import PrefectFuture, as_completed
+from prefect.logging import get_logger
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import BeforeValidator, Field
+
+from prefect_freight import tasks
+from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.config import StoreConfig
+from prefect_freight.errors import FreightError, IncompleteError, InputError
+from prefect_freight.exporting import (
+    MAX_CONCURRENCY,
+    ROUND_TEXT,
+    fail,
+    plan_options,
+    report_finished,
+    require_whole,
+)
+from prefect_freight.flows.opening import open_given_source, open_given_store, place_of
+from prefect_freight.flows.progress import Logger, Progress, unimportant
+from prefect_freight.flows.summary import (
+    artifact_key,
+    plan_text,
+    run_tags,
+    short_name,
+    summary_markdown,
+)
+from prefect_freight.model import (
+    ExportReport,
+    Format,
+    Job,
+    OnExisting,
+    Outcome,
+    Plan,
+    Round,
+    Unit,
+    VerifyLevel,
+)
+from prefect_freight.sources import Source
+from prefect_freight.stores import Store
+from prefect_freight.transfer.copy import GIVE_UP_AFTER, OPEN_BATCHES
+
+WORKERS = 2
+"""Units under way at a time: each has threads of its own, so more would win nothing."""
+RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=WORKERS)
+SIDE_BY_SIDE = (Round.CHUNKS, Round.DELETES)
+"""Rounds whose units may be moved in any order."""
+STARTUP_S = 60
+"""How long the embedded server may take: with a fresh home on a busy machine, over 20 s."""
+
+
+def _newer_name(format_: Any) -> Any:
+    if format_ != "zarr3alpha":
+        return format_
+    get_logger("freight").warning("format 'zarr3alpha' is called 'zarr3' now")
+    return Format.ZARR3.value
+
+
+def _run_name() -> str:
+    given = flow_run.parameters
+    source, destination = (place_of(given[name]) for name in ("source", "destination"))
+    return f"{short_name(source)} {given.get('ref', 'main')} → {short_name(destination)}"
+
+
+@flow(
+    name="export-repo",
+    flow_run_name=_run_name,
+    task_runner=RUNNER,
+)
+def export_repo(
+    source: IcechunkRepository | str,
+    destination: ObjectStore | str,
+    ref: str = "main",
+    format: Annotated[Literal["zarr2", "zarr3"], BeforeValidator(_newer_name)] = "zarr2",  # noqa: A002
+    concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] = 64,
+    verify: VerifyLevel = "sizes",
+    on_existing: OnExisting = "refuse",
+) -> ExportReport:
+    """Make the destination a plain copy of a snapshot of an Icechunk repository.
+
+    At the end an object `EXPORT_<snapshot>_SUCCESS` at the destination's root says that the copy is
+    whole. An export that fails leaves `EXPORT_<snapshot>_FAILURE` there, with a line for each
+    operation that failed; run again, it moves only what is missing.
+
+    Args:
+        source: The repository: a saved Icechunk Repository block, a path, s3://bucket/prefix, or
+            block:icechunk-repository/NAME.
+        destination: Where the copy goes: a saved Object Store block, a path, s3://bucket/prefix,
+            any fsspec URL, or block:object-store/NAME.
+        ref: Branch, tag or snapshot id. A branch is exported as it is when the run starts.
+        format: What the copy is: a Zarr 2 or a Zarr 3 store.
+        concurrency: How many objects move at the same time, from 1 to 256.
+        verify: How the copy is compared with the manifest before it is marked as whole: sizes lists
+            the destination and compares keys and sizes, none trusts the store.
+        on_existing: What to do where the destination holds anything that is not ours: refuse, or
+            merge, which keeps it and writes beside it.
+    """
+    log = get_run_logger()
+    options = plan_options(format, concurrency, verify, on_existing)
+    opened, store = open_given_source(source), open_given_store(destination)
+    snapshot = tasks.resolve(opened, ref)
+    log.info("%s of %s is snapshot %s", ref, opened.url, snapshot.id)
+    job = tasks.open_job(opened, store, snapshot, options)
+    _tag_run(job, log)
+    if job.finished:
+        log.info("A whole copy of this snapshot lies at %s already", store.url)
+        report = report_finished(store, job)
+        _summarise(report, Outcome(), log)
+        return report
+    return _Export(opened, store, job, concurrency, log).run()
+
+
+def run_export_flow(
+    source: str,
+    destination: str,
+    *,
+    config: StoreConfig | None = None,
+    source_config: StoreConfig | None = None,
+    **options: Any,
+) -> ExportReport:
+    """Run `export_repo` in this process, with credentials that Prefect's server never sees.
+
+    Where no server is configured, Prefect's embedded one starts, and gets the time that it needs.
+    Raises what `prefect_freight.exporting.export` raises.
+    """
+    given_source = IcechunkRepository.of(source, source_config) if source_config else source
+    given_destination = ObjectStore.of(destination, config) if config else destination
+    with temporary_settings(
+        set_defaults={PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_S}
+    ):
+        report: ExportReport = export_repo(given_source, given_destination, **options)
+        return report
+
+
+class _Export:
+    """An opened export, whose steps run as tasks; `prefect_freight.exporting` runs the same."""
+
+    def __init__(
+        self, source: Source, destination: Store, job: Job, concurrency: int, log: Logger
+    ) -> None:
+        self._source, self._destination, self._job = source, destination, job
+        self._concurrency, self._log = concurrency, log
+        self._outcome = Outcome()
+        self._plan: Plan | None = None
+
+    def run(self) -> ExportReport:
+        try:
+            report = self._steps()
+        except InputError:
+            raise
+        except BaseException as error:
+            # A cancelled run too (TerminationSignal): the destination must say so.
+            report = fail(self._destination, self._job, self._plan, self._outcome, error)
+            reason = str(error) or type(error).__name__
+            self._log.error("Not whole: %s; see %s", reason, report.marker)
+            _summarise(report, self._outcome, self._log, reason)
+            if isinstance(error, FreightError):
+                raise IncompleteError(str(error), report) from error
+            raise
+        self._log.info("Whole: %s says so", report.marker)
+        _summarise(report, self._outcome, self._log)
+        return report
+
+    def _steps(self) -> ExportReport:
+        plan = self._plan = tasks.write_manifest(self._source, self._destination, self._job)
+        self._log.info("Manifest: %s", plan_text(plan))
+        progress = Progress(self._job, plan, self._log)
+        for round_, text in ROUND_TEXT.items():
+            if units := plan.of(round_):
+                self._log.info("%s", text)
+                self._move(units, progress, side_by_side=round_ in SIDE_BY_SIDE)
+                require_whole(self._outcome)
+        progress.show(self._outcome, last=True)
+        differences = tasks.verify_copy(self._destination, self._job)
+        return tasks.finish(self._destination, self._job, plan, self._outcome, differences)
+
+    def _move(self, units: tuple[Unit, ...], progress: Progress, *, side_by_side: bool) -> None:
+        workers = min(WORKERS, self._concurrency, len(units)) if side_by_side else 1
+        together = [units] if workers > 1 else [(unit,) for unit in units]
+        for some in together:
+            for future in as_completed([self._submit(unit, workers) for unit in some]):
+                self._take(future)
+                progress.show(self._outcome)
+
+    def _submit(self, unit: Unit, workers: int) -> PrefectFuture[Outcome]:
+        return tasks.move_unit.submit(
+            self._source,
+            self._destination,
+            self._job,
+            unit,
+            threads=self._concurrency // workers,
+            open_batches=OPEN_BATCHES // workers,
+            attempts=tasks.Attempts(),
+        )
+
+    def _take(self, future: PrefectFuture[Outcome]) -> None:
+        """Add a unit's outcome; what failed stops no other unit, unless nothing works any more."""
+        match future.result(raise_on_failure=False):
+            case Outcome() as outcome:
+                self._outcome += outcome
+            case tasks.UnitIncompleteError(outcome=outcome):
+                self._outcome += outcome
+                if len(outcome.failures) >= GIVE_UP_AFTER and not outcome.transferred:
+                    require_whole(self._outcome)
+            case BaseException() as error:
+                raise error
+
+
+def _tag_run(job: Job, log: Logger) -> None:
+    with unimportant(log, "tags"), get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, tags=[*flow_run.tags, *run_tags(job)])
+
+
+def _summarise(report: ExportReport, outcome: Outcome, log: Logger, reason: str = "") -> None:
+    with unimportant(log, "summary artifact"):
+        create_markdown_artifact(
+            summary_markdown(report, outcome, reason),
+            key=artifact_key("export", report.destination),
+            description=f"Export of {report.ref}, snapshot {report.snapshot}",
+        )

@@ -1,0 +1,112 @@
+"""What a flow run shows of an export: names, tags, artifacts. Pure text; no Prefect."""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from prefect_freight.model import ExportReport, Failure, Job, Outcome, Plan
+from prefect_freight.plan.summary import format_bytes, format_rate, summary_rows
+
+NAMED = 20
+MAX_NAME = 40
+MAX_CELL = 300
+
+
+def short_name(place: str) -> str:
+    """Return the last part of a path, URL or block reference: short, and without credentials.
+
+    >>> short_name("icechunk+s3://bucket/weather/daily"), short_name("block:object-store/archive")
+    ('daily', 'archive')
+    """
+    if place.startswith("block:"):
+        return place.rsplit("/", 1)[-1]
+    parts = urlsplit(place)
+    last = parts.path.rstrip("/").rsplit("/", 1)[-1] or parts.hostname or "?"
+    return last if len(last) <= MAX_NAME else last[: MAX_NAME - 1] + "…"
+
+
+def artifact_key(prefix: str, place: str) -> str:
+    """Return a key that groups the artifacts of one destination: `[a-z0-9-]` is all that may be.
+
+    >>> artifact_key("export", "s3://bucket/Weather_v2.zarr")
+    'export-weather-v2-zarr'
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", short_name(place).lower()).strip("-")
+    return f"{prefix}-{slug}" if slug else prefix
+
+
+def run_tags(job: Job) -> list[str]:
+    """Return what runs are looked up by."""
+    return [f"format:{job.options.format.value}", f"snapshot:{job.snapshot.id}"]
+
+
+def plan_text(plan: Plan) -> str:
+    """Return what is going to be moved, as a line."""
+    return (
+        f"{plan.objects:,} objects, {format_bytes(plan.bytes)}, of {plan.arrays} arrays and "
+        f"{plan.groups} groups, in {len(plan.units)} units"
+    )
+
+
+def progress_percent(done_objects: int, plan: Plan) -> float:
+    """Return how much of the plan is done, from 0 to 100."""
+    return min(100.0, 100.0 * done_objects / plan.objects) if plan.objects else 100.0
+
+
+def progress_text(done_objects: int, plan: Plan, moved_bytes: int, seconds: float) -> str:
+    """Return how far an export is, as a line; `moved_bytes` took `seconds`."""
+    return (
+        f"{done_objects:,} of {plan.objects:,} objects done, {format_bytes(moved_bytes)} moved, "
+        f"{format_rate(moved_bytes, seconds)}"
+    )
+
+
+def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -> str:
+    """Return the summary of an export; of one that failed, with the reason and what failed."""
+    state = "The copy is whole" if report.whole else "The copy is **not** whole"
+    rows = [
+        *summary_rows(report),
+        ("Objects there already", f"{report.objects_skipped:,}"),
+        ("Objects deleted", f"{report.objects_deleted:,}"),
+        ("Objects failed", f"{report.objects_failed:,}"),
+        ("Verified by", report.verified),
+        ("Source", _code(report.source)),
+        ("Ref", _code(report.ref)),
+        ("Snapshot", _code(report.snapshot)),
+        ("Destination", _code(report.destination)),
+        ("Format", report.format),
+        ("Marker", _code(report.marker)),
+    ]
+    parts = [f"# Export of {_code(report.ref)}", f"{state}.", _table(("", ""), rows)]
+    if reason:
+        parts.insert(2, f"> {_cell(reason)}")
+    if outcome.failures:
+        parts += ["## What failed", _failures(outcome.failures)]
+    if report.notes:
+        parts += ["## Notes", "\n".join(f"- {_cell(note)}" for note in report.notes)]
+    if not report.whole:
+        parts.append("Run the same export again: it moves only what is missing.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _failures(failures: Sequence[Failure]) -> str:
+    rows = [(_code(f.key), f.action.value, f.message) for f in failures[:NAMED]]
+    more = len(failures) - len(rows)
+    said = f"\n\nand {more:,} more; the marker lists them all" if more else ""
+    return _table(("Object", "Operation", "Error"), rows) + said
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Return text that ends neither its cell nor its line."""
+    one_line = " ".join(text.split())
+    short = one_line if len(one_line) <= MAX_CELL else one_line[: MAX_CELL - 1] + "…"
+    return short.replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('`', "'")}`"
