@@ -1,9 +1,11 @@
 """A folder of the local disk (or of anything that is mounted there)."""
 
+import contextlib
 import errno
 import itertools
 import os
-import threading
+import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 from urllib.parse import quote
@@ -20,25 +22,32 @@ from prefect_freight.errors import (
     StorageFullError,
     TransientError,
 )
-from prefect_freight.stores import LISTING_SCHEMA
+from prefect_freight.model import CONTROL_AREA
+from prefect_freight.stores.pages import Row, to_pages
 
-ROWS_PER_PAGE = 5_000
-TEMPORARY = ".freight-tmp-"
-"""Objects under way have this in front of their name. They lie beside their final place, since only
-there is a rename sure to be on the same file system, and are never listed; a Zarr reader asks for
-keys by name and never meets them."""
-FULL = {errno.ENOSPC, errno.EDQUOT}
+TEMPORARY = f"{CONTROL_AREA}/unfinished"
+"""Where objects under way lie, never listed. A killed run leaves them there: beside their final
+place a Zarr reader that lists a group would find something that is no node."""
+STALE_AFTER_S = 3600
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 MISSING = {errno.ENOENT, errno.ENOTDIR}
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalStore:
-    """Objects as files. A write is a rename of a finished file: all of it or nothing is seen."""
+    """Objects as files. A write is a rename of a finished file: all of it or nothing is seen.
+
+    Symbolic links are followed as far as they stay below the root, which may be one itself. Nothing
+    is synced to the disk: what outlives the process may not outlive a power failure.
+    """
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._token = secrets.token_hex(8)
         self._numbers = itertools.count()
-        self._folders: set[str] = set()
+        self._made: set[str] = set()
+        self._inside: set[str] = set()
 
     def __repr__(self) -> str:
         return f"LocalStore({self._root!r})"
@@ -53,10 +62,15 @@ class LocalStore:
 
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of a file."""
+        path = self._path(key)
+        self._refuse_outside(os.path.dirname(path))
         try:
-            with open(self._path(key), "rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size - offset if length is None else length
-                data = _read(file.fileno(), offset, size)
+            descriptor = self._open(path)
+            try:
+                size = os.fstat(descriptor).st_size - offset if length is None else length
+                data = _read(descriptor, offset, max(size, 0))
+            finally:
+                os.close(descriptor)
         except OSError as error:
             self._raise("read", key, error)
         if length is not None and len(data) != length:
@@ -70,7 +84,7 @@ class LocalStore:
         self._write(key, data, os.replace)
 
     def write_new(self, key: str, data: bytes) -> bool:
-        """Write a file unless there is one."""
+        """Write a file unless there is one: atomically, where the file system has hard links."""
         try:
             self._write(key, data, _link)
         except FileExistsError:
@@ -81,86 +95,121 @@ class LocalStore:
         """Remove files, and the folders that this leaves empty."""
         for key in keys:
             path = self._path(key)
+            folder = os.path.dirname(path)
+            self._refuse_outside(folder)
             try:
                 os.unlink(path)
             except OSError as error:
-                if error.errno not in MISSING:
+                if error.errno not in MISSING | {errno.EISDIR}:
                     self._raise("delete", key, error)
-            self._remove_empty(os.path.dirname(path))
+            self._remove_empty(folder)
 
     def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        """Yield the files below a folder, page by page, in the order of their names."""
-        rows = self._walk(prefix.rstrip("/"))
-        while page := list(itertools.islice(rows, ROWS_PER_PAGE)):
-            keys, sizes = zip(*page, strict=True)
-            columns = [pa.array(keys), pa.array(sizes), pa.nulls(len(page), pa.string())]
-            yield pa.record_batch(columns, LISTING_SCHEMA)
+        """Yield the files below a folder, in no order: a folder may hold millions."""
+        folder = prefix.rstrip("/")
+        if folder:
+            self._refuse_outside(self._path(folder))
+        return to_pages(self._walk(folder))
 
-    def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
+    def _walk(self, folder: str) -> Iterator[Row]:
         try:
-            with os.scandir(os.path.join(self._root, folder)) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            found = os.scandir(os.path.join(self._root, folder))
         except OSError as error:
             if error.errno in MISSING:
                 return
             self._raise("list", folder, error)
-        for entry in entries:
-            key = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(key)
-            elif not entry.name.startswith(TEMPORARY):
-                yield key, entry.stat(follow_symlinks=False).st_size
+        with found:
+            for entry in found:
+                key = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if key != TEMPORARY:
+                        yield from self._walk(key)
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    yield _printable(key), entry.stat(follow_symlinks=False).st_size, None
 
     def _write(self, key: str, data: bytes, place: Callable[[str, str], None]) -> None:
         path = self._path(key)
         folder = os.path.dirname(path)
-        unique = f"{os.getpid()}-{threading.get_ident()}-{next(self._numbers)}"
-        temporary = os.path.join(folder, f"{TEMPORARY}{unique}")
+        temporary = f"{self._root}/{TEMPORARY}/{self._token}-{os.getpid()}-{next(self._numbers)}"
+        self._make_folder(folder, key)
+        if self._make_folder(f"{self._root}/{TEMPORARY}", TEMPORARY):
+            self._clean_up()
         try:
-            self._make_folder(folder)
             try:
                 _write_file(temporary, data)
                 place(temporary, path)
-            finally:
-                _unlink(temporary)  # gone already, unless something went wrong
+            except BaseException:
+                _unlink(temporary)
+                raise
         except FileExistsError:
             raise
         except OSError as error:
-            self._folders.discard(folder)
-            if error.errno in MISSING:  # somebody removed the folder meanwhile
+            self._made.clear()
+            if error.errno == errno.ENOENT:  # a folder was empty, and removed, meanwhile
                 raise TransientError(f"the folder of {key!r} in {self.url} went away") from error
             self._raise("write", key, error)
 
-    def _make_folder(self, folder: str) -> None:
-        if folder not in self._folders:
+    def _make_folder(self, folder: str, key: str) -> bool:
+        """Make a folder, once; return whether this was the time."""
+        if folder in self._made:
+            return False
+        self._refuse_outside(folder)
+        try:
             os.makedirs(folder, exist_ok=True)
-            self._refuse_outside(folder)
-            self._folders.add(folder)
+        except FileExistsError as error:
+            self._raise("write", key, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), error)
+        except OSError as error:
+            self._raise("write", key, error)
+        self._made.add(folder)
+        return True
 
-    def _refuse_outside(self, folder: str) -> None:
-        root, real = os.path.realpath(self._root), os.path.realpath(folder)
-        if os.path.commonpath([root, real]) != root:
-            raise DestinationError(
-                f"expected all folders below {self.url} to lie there, found {folder!r} to be a "
-                f"symbolic link to {real!r}. Remove the link; nothing was written through it"
-            )
+    def _clean_up(self) -> None:
+        """Remove what killed runs left half-written."""
+        with contextlib.suppress(OSError), os.scandir(f"{self._root}/{TEMPORARY}") as found:
+            for entry in found:
+                if entry.stat().st_mtime < time.time() - STALE_AFTER_S:
+                    _unlink(entry.path)
 
     def _remove_empty(self, folder: str) -> None:
         while len(folder) > len(self._root):
-            self._folders.discard(folder)
+            self._made.discard(folder)
             try:
                 os.rmdir(folder)
             except OSError:
                 return
             folder = os.path.dirname(folder)
 
+    def _open(self, path: str) -> int:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+        self._refuse_outside(path)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _refuse_outside(self, path: str) -> None:
+        if path in self._inside:
+            return
+        root, real = os.path.realpath(self._root), os.path.realpath(path)
+        if os.path.commonpath([root, real]) != root:
+            raise DestinationError(
+                f"expected everything below {self.url} to lie there, found a symbolic link from "
+                f"{path!r} to {real!r}. Remove the link; nothing was read or written through it"
+            )
+        if os.path.isdir(real):
+            self._inside.add(path)
+
     def _path(self, key: str) -> str:
-        if not key or key.startswith("/") or "\0" in key or {"", ".", ".."} & set(key.split("/")):
+        if "\0" in key or {"", ".", ".."} & set(key.split("/")):
             raise InputError(f"expected a key that names a file below {self.url}, found {key!r}")
+        if f"{key}/".startswith(f"{TEMPORARY}/"):
+            raise InputError(f"{key!r} is kept for files under way in {self.url}")
         return os.path.join(self._root, key)
 
-    def _raise(self, verb: str, key: str, error: OSError) -> NoReturn:
-        raise self._error(verb, key, error) from error
+    def _raise(self, verb: str, key: str, error: OSError, cause: OSError | None = None) -> NoReturn:
+        raise self._error(verb, key, error) from cause or error
 
     def _error(self, verb: str, key: str, error: OSError) -> FreightError:
         said = f"could not {verb} {key!r} in {self.url}: {error.strerror}"
@@ -169,16 +218,20 @@ class LocalStore:
                 return StorageFullError(f"{said}. Make room and run the same command again")
             case code if code in DENIED:
                 return AccessError(f"{said}. Check who owns the folder and may write there")
-            case code if code in MISSING:
+            case errno.ENOTDIR if verb == "write":
+                return InputError(f"{said}. A file lies where a folder must be")
+            case code if code in MISSING or (code == errno.EISDIR and verb == "read"):
                 return NotFoundError(said)
-            case errno.EISDIR | errno.ENAMETOOLONG | errno.EINVAL:
-                return InputError(f"{said}. A local disk cannot hold this key; export to S3")
+            case errno.EISDIR:
+                return InputError(f"{said}. A folder lies where a file must be")
+            case errno.ENAMETOOLONG | errno.EINVAL | errno.ELOOP | errno.EXDEV:
+                return InputError(f"{said}. This disk cannot hold the key; export to S3")
             case _:
                 return TransientError(said)
 
 
 def _write_file(path: str, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         view = memoryview(data)
         while view:
@@ -195,11 +248,22 @@ def _read(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def _link(temporary: str, path: str) -> None:
-    os.link(temporary, path)  # unlike a rename, it fails where there is a file
+    try:
+        os.link(temporary, path)  # unlike a rename, it fails where there is a file
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # No hard links here: one of two writers still wins, but a reader may see a part.
+        with open(temporary, "rb") as file:
+            _write_file(path, file.read())
+    _unlink(temporary)
 
 
 def _unlink(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        return
+
+
+def _printable(key: str) -> str:
+    """Return a file's name as text, whatever bytes somebody gave it."""
+    return key if key.isascii() else key.encode("utf-8", "backslashreplace").decode()

@@ -18,7 +18,7 @@ from prefect_freight.errors import (
     NotFoundError,
 )
 from prefect_freight.retry import retrying
-from prefect_freight.stores import LISTING_SCHEMA
+from prefect_freight.stores.pages import ROWS_PER_PAGE, to_page
 from prefect_freight.stores.s3_client import IDLE_S, open_obstore, s3_credentials
 from prefect_freight.stores.s3_errors import translate_error
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["S3Store", "s3_credentials"]
 
-KEYS_PER_PAGE = 5_000
 KEYS_PER_DELETE = 10_000
 MAX_KEY_BYTES = 1024  # of S3
 SINGLE_PUT_BYTES = 64 * 2**20
@@ -153,7 +152,7 @@ class S3Store:
             nonlocal stream
             if stream is None:
                 stream = obstore.list(
-                    client, prefix.rstrip("/") or None, offset=last, chunk_size=KEYS_PER_PAGE
+                    client, prefix.rstrip("/") or None, offset=last, chunk_size=ROWS_PER_PAGE
                 )
             try:
                 return next(stream, None)
@@ -168,14 +167,7 @@ class S3Store:
                 yield from page
                 return
             last = page[-1]["path"]
-            yield pa.RecordBatch.from_pydict(
-                {
-                    "key": [found["path"] for found in page],
-                    "size": [found["size"] for found in page],
-                    "etag": [found["e_tag"] for found in page],
-                },
-                LISTING_SCHEMA,
-            )
+            yield to_page((found["path"], found["size"], found["e_tag"]) for found in page)
 
     def _list_any_keys(self, prefix: str, after: str | None) -> Iterator[pa.RecordBatch]:
         from prefect_freight.stores.s3_listing import list_pages
@@ -188,12 +180,9 @@ class S3Store:
             after=root + after if after else "",
         )
         while page := retrying(lambda: self._call("list", prefix, lambda: next(pages, None))):
-            rows = [
+            yield to_page(
                 (found["Key"].removeprefix(root), found["Size"], found["ETag"]) for found in page
-            ]
-            key, size, etag = zip(*rows, strict=True)
-            named = {"key": list(key), "size": list(size), "etag": list(etag)}
-            yield pa.RecordBatch.from_pydict(named, LISTING_SCHEMA)
+            )
 
     def _write_if_missing(self, key: str, data: bytes) -> bool:
         try:
