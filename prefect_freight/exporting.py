@@ -60,6 +60,8 @@ __all__ = [
 
 MAX_CONCURRENCY = 256
 ROUND_TEXT = {
+    Round.WITHDRAW: "Taking changed arrays out of view",
+    Round.CLEAR: "Making room for them",
     Round.CHUNKS: "Copying chunks",
     Round.DOCUMENTS: "Writing metadata",
     Round.ROOT: "Writing consolidated metadata",

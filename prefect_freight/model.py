@@ -30,19 +30,36 @@ class Format(StrEnum):
 
 
 class Round(StrEnum):
-    """Ordering groups of an export, in their order; each starts only when the one before is whole."""
+    """Groups of entries, moved in their order, each when the one before is whole."""
 
+    WITHDRAW = "withdraw"
+    """Metadata without the arrays whose new chunks their old documents cannot read."""
+    CLEAR = "clear"
+    """Deletes that must come before the new chunks, of what is out of view already."""
     CHUNKS = "chunks"
     DOCUMENTS = "documents"
     ROOT = "root"
     DELETES = "deletes"
+    KEPT_CHUNKS = "kept-chunks"
+    """What lies there already as it is wanted: never moved, but a part of the copy."""
+    KEPT_DOCUMENTS = "kept-documents"
+
+
+COPY_ROUNDS = frozenset(
+    {Round.CHUNKS, Round.DOCUMENTS, Round.ROOT, Round.KEPT_CHUNKS, Round.KEPT_DOCUMENTS}
+)
+"""The rounds whose entries are what lies at the destination in the end."""
 
 
 class Kind(StrEnum):
     """Where the bytes of an entry come from."""
 
     INLINE = "inline"
+    """The manifest holds them."""
     OBJECT = "object"
+    """An object of the source's storage holds them."""
+    FILL = "fill"
+    """They are a chunk of fill values, which lies beside the manifest once for all."""
 
 
 class Action(StrEnum):
@@ -56,9 +73,9 @@ MANIFEST_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),  # under the destination's root
         pa.field("action", pa.string(), nullable=False),  # put or delete
-        pa.field("kind", pa.string(), nullable=False),  # inline or object
+        pa.field("kind", pa.string(), nullable=False),  # inline, object or fill
         pa.field("node", pa.string(), nullable=False),  # path of the array or group, "" is the root
-        pa.field("location", pa.string()),  # object of the source's storage; null for inline
+        pa.field("location", pa.string()),  # object of the source's storage, or a fill's digest
         pa.field("offset", pa.int64(), nullable=False),  # bytes
         pa.field("size", pa.int64(), nullable=False),  # bytes, at the source and at the destination
         pa.field("content", pa.string(), nullable=False),  # equal content, equal bytes
@@ -92,11 +109,13 @@ class Options:
     format: Format = Format.ZARR2
     verify: VerifyLevel = "sizes"
     on_existing: OnExisting = "refuse"
+    from_ref: str | None = None
+    """Export only the difference to this ref, or to the `last` export."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One export, pinned: everything that a step needs to know beside its source and destination."""
+    """One export, pinned: all that a step needs to know beside its source and destination."""
 
     export_id: str
     """Digest of source, snapshot and all options that change the result."""
@@ -111,6 +130,8 @@ class Job:
     """An earlier, unfinished run of the same export left a ledger."""
     finished: bool = False
     """The copy is whole already: there is nothing to do."""
+    base: str | None = None
+    """The snapshot whose copy lies there, if only the difference is exported."""
 
     @property
     def area(self) -> str:
@@ -150,6 +171,8 @@ class Plan:
     bytes: int
     arrays: int
     groups: int
+    notes: tuple[str, ...] = ()
+    """What the format could not say of the snapshot, for the user."""
 
     def of(self, round_: Round) -> tuple[Unit, ...]:
         """Return the units of one round, in order."""

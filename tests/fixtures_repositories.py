@@ -45,7 +45,21 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(path)))
     session = repository.writable_session("main")
     root = zarr.group(session.store, zarr_format=3)
-    for dtype in "?", "i1", "i2", "<i4", "i8", "u1", "u8", "f2", "f4", "f8", "c8", "M8[s]", "m8[ms]":
+    for dtype in (
+        "?",
+        "i1",
+        "i2",
+        "<i4",
+        "i8",
+        "u1",
+        "u8",
+        "f2",
+        "f4",
+        "f8",
+        "c8",
+        "M8[s]",
+        "m8[ms]",
+    ):
         name = "a_" + "".join(c for c in dtype if c.isalnum())
         array = root.create_array(
             name, shape=(7, 5), chunks=(3, 2), dtype=np.dtype(dtype), dimension_names=["y", "x"]

@@ -51,7 +51,10 @@ def test_xarray_shows_the_same_of_copy_and_source(
 @pytest.mark.parametrize("format_", FORMATS)
 def test_every_dtype_reads_back_the_same(typed: Path, tmp_path: Path, format_: str) -> None:
     export(typed, tmp_path / "copy", format=format_)
-    source, copy = zarr.open_group(session_store(typed), mode="r"), zarr.open_group(tmp_path / "copy", mode="r")
+    source, copy = (
+        zarr.open_group(session_store(typed), mode="r"),
+        zarr.open_group(tmp_path / "copy", mode="r"),
+    )
     assert copy.metadata.zarr_format == int(format_[-1])
     assert sorted(copy.array_keys()) == sorted(source.array_keys())
     for name, array in source.arrays():
@@ -64,7 +67,9 @@ def test_a_reader_that_is_not_python_zarr_agrees(
 ) -> None:
     export(weather, tmp_path / "copy", format=format_)
     path = str(tmp_path / "copy" / "surface" / "temperature")
-    read = tensorstore.open({"driver": driver, "kvstore": {"driver": "file", "path": path}}).result()
+    read = tensorstore.open(
+        {"driver": driver, "kvstore": {"driver": "file", "path": path}}
+    ).result()
     source = zarr.open_array(session_store(weather), path="surface/temperature", mode="r")
     np.testing.assert_array_equal(read.read().result(), source[...])
 
@@ -77,7 +82,9 @@ def test_chunks_are_the_bytes_of_the_repository(
         lambda g: g.create_array("a", data=np.arange(1000), chunks=(100,)), inline_bytes=0
     )
     export(path, tmp_path / "copy", format=format_)
-    chunks = {blob for key, blob in data(tmp_path / "copy").items() if key.rsplit("/")[-1].isdigit()}
+    chunks = {
+        blob for key, blob in data(tmp_path / "copy").items() if key.rsplit("/")[-1].isdigit()
+    }
     assert chunks == {file.read_bytes() for file in (path / "chunks").iterdir()}
     assert len(chunks) == 10
 
@@ -162,7 +169,7 @@ def test_what_the_format_cannot_say_is_refused_before_anything_is_written(
     path = new_repository(write)
     with pytest.raises(UnsupportedNodeError, match=r"'deep/sharded'.*shard"):
         export(path, tmp_path / "copy")
-    assert not tree(tmp_path) .keys() & {"copy"} and not data(tmp_path / "copy")
+    assert not tree(tmp_path).keys() & {"copy"} and not data(tmp_path / "copy")
     assert tree(tmp_path / "copy") == {}
 
 

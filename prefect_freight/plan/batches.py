@@ -32,6 +32,8 @@ class Part:
     batches: tuple[tuple[int, int], ...]
     """(objects, bytes) of each batch."""
     first_batch: int
+    nodes: tuple[str, ...]
+    """Paths of the arrays and groups that have entries in it."""
 
 
 def plan_batches(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -49,14 +49,22 @@ def chunk_entries(target: TargetArray, refs: ChunkRefs) -> pa.RecordBatch:
     )
 
 
-def fill_entries(target: TargetArray, missing: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    """Return entries that write the fill value out, for chunks given by their C-order numbers."""
-    assert target.fill_chunk is not None  # noqa: S101 - the caller's condition, for the type checker
-    coords = np.stack(np.unravel_index(missing, target.grid or (1,)), axis=-1).astype(np.uint32)
-    return _inline(
-        target.chunk_keys(coords[:, : len(target.grid)]),
+def fill_entries(
+    target: TargetArray, fill: bytes, missing: npt.NDArray[np.int64]
+) -> pa.RecordBatch:
+    """Return entries that write the fill chunk out, for chunks given by their C-order numbers."""
+    coords = np.stack(np.unravel_index(missing, target.grid or (1,)), axis=-1)
+    keys = target.chunk_keys(coords[:, : len(target.grid)].astype(np.uint32))
+    n, identity = len(missing), digest(fill)
+    return _batch(
+        keys,
         target.path,
-        [target.fill_chunk] * len(missing),
+        np.full(n, len(fill), np.int64),
+        kind=pa.repeat(Kind.FILL.value, n),
+        location=pa.repeat(identity, n),
+        offset=pa.repeat(pa.scalar(0, pa.int64()), n),
+        content=pa.repeat(identity, n),
+        data=pa.nulls(n, pa.binary()),
     )
 
 
@@ -66,12 +74,18 @@ def document_entries(path: str, documents: Sequence[tuple[str, bytes]]) -> pa.Re
     return _inline(keys, path, [data for _, data in documents])
 
 
-def delete_entries(keys: pa.Array) -> pa.RecordBatch:
-    """Return the entries that delete keys."""
+def without_data(entries: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the entries without their inline bytes: for what lies there already."""
+    nulls = pa.nulls(entries.num_rows, pa.binary())
+    return entries.set_column(entries.schema.get_field_index("data"), "data", nulls)
+
+
+def delete_entries(path: str, keys: pa.Array) -> pa.RecordBatch:
+    """Return the entries that delete keys of an array or group."""
     n = len(keys)
     return _batch(
         keys,
-        "",
+        path,
         np.zeros(n, np.int64),
         action=pa.repeat(Action.DELETE.value, n),
         kind=pa.repeat(Kind.INLINE.value, n),

@@ -19,6 +19,8 @@ class Node:
     kind: Literal["array", "group"]
     document: Mapping[str, Any]
     """Its Zarr 3 metadata document (zarr.json), parsed."""
+    content: str = ""
+    """Equal content (of two snapshots of the repository), equal chunk references. "" is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,11 +84,15 @@ class IcechunkSource:
     def read_nodes(self, snapshot: Snapshot) -> list[Node]:
         """Return all arrays and groups of the snapshot, in the order of their paths."""
         found = self._ask(self._open().inspect_snapshot, snapshot.id)["nodes"]
-        nodes = sorted((node["path"].strip("/"), node["node_type"]) for node in found)
-        documents = self._ask(run, self._read_documents(snapshot, [path for path, _ in nodes]))
+        nodes = sorted(
+            (node["path"].strip("/"), node["node_type"], node.get("manifest_refs", []))
+            for node in found
+        )
+        documents = self._ask(run, self._read_documents(snapshot, [path for path, *_ in nodes]))
         return [
-            Node(path, kind, document)
-            for (path, kind), document in zip(nodes, documents, strict=True)
+            # An array's references are those of its manifest files, which never change.
+            Node(path, kind, document, json.dumps(manifests))
+            for (path, kind, manifests), document in zip(nodes, documents, strict=True)
         ]
 
     def read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
@@ -110,7 +114,7 @@ class IcechunkSource:
                 )
         except FreightError:
             raise
-        except Exception as error:  # noqa: BLE001 - translated, or raised again as it is
+        except Exception as error:
             raise _translated(error, self.url) from error
 
     def read(self, location: str, offset: int, size: int) -> bytes:
@@ -151,7 +155,7 @@ class IcechunkSource:
         import icechunk
 
         try:
-            return self._ask(self._open().lookup_snapshot, ref).id
+            found: str = self._ask(self._open().lookup_snapshot, ref).id
         except (NotFoundError, icechunk.InvalidInputError) as error:
             near = difflib.get_close_matches(ref, names, n=3, cutoff=0.5)
             hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
@@ -159,6 +163,7 @@ class IcechunkSource:
                 f"no branch, tag or snapshot {ref!r} in {self.url}. {hint}"
                 f"It has: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
             ) from error
+        return found
 
     def _ask(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         """Call Icechunk; its errors become ours, and what may pass is tried again."""

@@ -1,0 +1,1 @@
+"""Effects, a batch at a time: what an export reads and writes."""

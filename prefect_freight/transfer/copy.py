@@ -24,6 +24,7 @@ from prefect_freight.model import (
     Action,
     Failure,
     Job,
+    Kind,
     Moved,
     OnEvent,
     Outcome,
@@ -34,7 +35,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 from prefect_freight.transfer.ledger import BatchRecord, Ledger
-from prefect_freight.transfer.manifest import read_manifest
+from prefect_freight.transfer.manifest import Manifest, read_manifest
 
 MAX_BYTES_IN_FLIGHT = 512 * 2**20
 """A larger object goes alone."""
@@ -68,7 +69,7 @@ def move_unit(
     skipped = Outcome(skipped=sum(record.objects for record in whole.values()))
     if whole:
         on_event(Moved(skipped.skipped, sum(record.bytes for record in whole.values())))
-    mover = _Mover(source, destination, ledger, unit, open_batches, on_event)
+    mover = _Mover(source, destination, manifest, ledger, unit, open_batches, on_event)
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
     with ThreadPoolExecutor(threads, thread_name_prefix="freight") as pool:
         for number, entries in manifest.read_batches(destination, unit, pending):
@@ -85,16 +86,18 @@ class _Mover:
         self,
         source: Source,
         destination: Store,
+        manifest: Manifest,
         ledger: Ledger,
         unit: Unit,
         open_batches: int,
         on_event: OnEvent,
     ) -> None:
-        self._source, self._destination = source, destination
+        self._source, self._destination, self._manifest = source, destination, manifest
         self._ledger, self._unit, self._on_event = ledger, unit, on_event
         self._open = threading.Semaphore(open_batches)
         self._budget = _ByteBudget(MAX_BYTES_IN_FLIGHT)
         self._lock = threading.Lock()
+        self._fills: dict[str, bytes] = {}
         self._failures_in_a_row = 0
         self._stop: FreightError | None = None
         self.outcome = Outcome()
@@ -115,30 +118,45 @@ class _Mover:
 
     def _move(self, batch: "_Batch", entry: dict[str, Any]) -> None:
         try:
-            if self._stop is not None:
-                raise self._stop
             with self._budget.take(entry["size"]):
                 retrying(lambda: self._do(entry))
         except Exception as error:  # noqa: BLE001 - a thread's error would be lost
-            self._failed(batch, entry, error)
+            batch.fail(entry["key"])
+            self._failed(entry, error)
         else:
-            self._succeeded(batch, entry)
+            self._succeeded(entry)
         if batch.one_less():
             self._close(batch)
 
     def _do(self, entry: dict[str, Any]) -> None:
+        if self._stop is not None:
+            raise self._stop
         key, size = entry["key"], entry["size"]
         if entry["action"] == Action.DELETE:
             self._destination.delete([key])
             return
-        data = entry["data"]
-        if data is None:
-            data = self._source.read(entry["location"], entry["offset"], size)
+        data = self._read(entry)
         if len(data) != size:
             raise IntegrityError(f"expected {size} bytes for {key!r}, found {len(data)}")
         self._destination.write(key, data)
 
-    def _succeeded(self, batch: "_Batch", entry: dict[str, Any]) -> None:
+    def _read(self, entry: dict[str, Any]) -> bytes:
+        data: bytes
+        match entry["kind"]:
+            case Kind.INLINE:
+                data = entry["data"]
+            case Kind.FILL:
+                data = self._fill(entry["location"])
+            case _:
+                data = self._source.read(entry["location"], entry["offset"], entry["size"])
+        return data
+
+    def _fill(self, identity: str) -> bytes:
+        if identity not in self._fills:
+            self._fills[identity] = self._manifest.read_fill(self._destination, identity)
+        return self._fills[identity]
+
+    def _succeeded(self, entry: dict[str, Any]) -> None:
         deleted = entry["action"] == Action.DELETE
         one = Outcome(deleted=1) if deleted else Outcome(transferred=1, bytes=entry["size"])
         with self._lock:
@@ -146,7 +164,7 @@ class _Mover:
         self._add(one)
         self._on_event(Moved(1, one.bytes))
 
-    def _failed(self, batch: "_Batch", entry: dict[str, Any], error: Exception) -> None:
+    def _failed(self, entry: dict[str, Any], error: Exception) -> None:
         known = error if isinstance(error, FreightError) else InternalError(repr(error))
         failure = Failure(
             entry["key"],
@@ -156,7 +174,6 @@ class _Mover:
             str(known),
             isinstance(known, TransientError),
         )
-        batch.fail(entry["key"])
         with self._lock:
             self._failures_in_a_row += 1
             if isinstance(known, StorageFullError) or self._failures_in_a_row >= GIVE_UP_AFTER:

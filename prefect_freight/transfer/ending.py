@@ -21,7 +21,7 @@ def verify_copy(destination: Store, job: Job) -> Differences:
     manifest = read_manifest(destination, job)
     if job.options.verify == "none" or manifest is None:
         return Differences()
-    return retrying(lambda: compare_sizes(destination, manifest))
+    return retrying(lambda: compare_sizes(destination, job))
 
 
 def finish(
@@ -32,7 +32,7 @@ def finish(
     Raises `IncompleteError`, with the report and after writing the failure marker, if the
     differences say that the copy is not whole.
     """
-    notes = _notes(differences)
+    notes = plan.notes + _notes(differences)
     if not differences.whole:
         report = _report(job, plan, outcome, whole=False, notes=notes)
         lines = differences.lines()

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from prefect_freight.model import FORMAT_VERSION, Job, Round, Unit
+import pyarrow as pa
+
 from prefect_freight.errors import NotFoundError
+from prefect_freight.model import FORMAT_VERSION, Job, Round, Unit
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
@@ -58,9 +60,11 @@ class Ledger:
     def _list(self, unit: Unit) -> Iterable[str]:
         folders = range(unit.first // BATCHES_PER_FOLDER, unit.stop // BATCHES_PER_FOLDER + 1)
         for folder in folders:
-            prefix = f"{self._folder}/{unit.round}/{folder:06d}/"
-            for page in retrying(lambda prefix=prefix: list(self._destination.list(prefix))):
+            for page in self._pages(f"{self._folder}/{unit.round}/{folder:06d}/"):
                 yield from page["key"].to_pylist()
+
+    def _pages(self, prefix: str) -> list[pa.RecordBatch]:
+        return retrying(lambda: list(self._destination.list(prefix)))
 
     def _read(self, key: str, batch: int) -> BatchRecord | None:
         try:

@@ -7,11 +7,13 @@ one round, and an index, `manifest.json`, written last: a manifest without it is
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prefect_freight.errors import IntegrityError, NotFoundError
@@ -25,94 +27,151 @@ from prefect_freight.model import (
     Unit,
 )
 from prefect_freight.plan.batches import Part, plan_batches, plan_units
+from prefect_freight.plan.entries import digest
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 ROWS_PER_PART = 64_000
 INLINE_BYTES_PER_PART = 32 * 2**20
+MOVED = tuple(round_ for round_ in Round if not round_.startswith("kept-"))
 
 
-def manifest_folder(area: str) -> str:
-    """Return the key prefix of a run's manifest, with its trailing `/`."""
-    return f"{area}/manifest/"
+@dataclass(frozen=True, slots=True)
+class ArrayRecord:
+    """Where the entries of an array lie, and what they were made from."""
+
+    area: str
+    """The run whose manifest has them: this one, or an earlier one since which nothing changed."""
+    chunks: str
+    """Equal if the array's chunk entries are."""
+    reading: str
+    """Equal if a reader decodes chunks in the same way."""
 
 
 class ManifestWriter:
-    """Takes entries in the order of the rounds and writes them out as they come.
+    """Takes entries of any round and writes them out as they come.
 
-    At most one part's entries are held in memory.
+    At most one part's entries of each round are held in memory.
     """
 
-    def __init__(self, destination: Store, job: Job) -> None:
+    def __init__(self, destination: Store, area: str) -> None:
         self._destination = destination
-        self._folder = manifest_folder(job.area)
+        self._folder = f"{area}/manifest/"
+        self._rounds = {round_: _Pending() for round_ in Round}
         self._parts: list[Part] = []
-        self._round = Round.CHUNKS
-        self._pending: list[pa.RecordBatch] = []
-        self._rows = self._inline_bytes = 0
-        self._next_batch = 0
 
     def add(self, round_: Round, entries: pa.RecordBatch) -> None:
-        """Append entries (`ENTRY_SCHEMA`) to a round, which is the current one or a later one."""
-        if round_ != self._round:
-            self._flush()
-            self._round, self._next_batch = round_, 0
+        """Append entries (`ENTRY_SCHEMA`) to a round."""
+        pending = self._rounds[round_]
         for start in range(0, entries.num_rows, ROWS_PER_PART):
-            piece = entries.slice(start, ROWS_PER_PART)
-            self._pending.append(piece)
-            self._rows += piece.num_rows
-            self._inline_bytes += piece["data"].nbytes
-            if self._rows >= ROWS_PER_PART or self._inline_bytes >= INLINE_BYTES_PER_PART:
-                self._flush()
+            pending.add(entries.slice(start, ROWS_PER_PART))
+            if pending.full:
+                self._flush(round_)
 
-    def flushed(self) -> "Manifest":
-        """Write what is held in memory; return what the manifest holds so far, to be read."""
-        self._flush()
-        return Manifest(self._folder, tuple(self._parts), {"arrays": 0, "groups": 0})
+    def add_fill(self, fill: bytes) -> None:
+        """Write a chunk of fill values, which entries name by its digest."""
+        retrying(lambda: self._destination.write(f"{self._folder}fill-{digest(fill)}", fill))
 
-    def close(self, **counts: int) -> Plan:
-        """Write the last part and the index; return what the manifest holds."""
-        self._flush()
-        index = {
-            "format_version": FORMAT_VERSION,
-            "parts": [dataclasses.asdict(part) for part in self._parts],
-            "counts": counts,
-        }
-        data = json.dumps(index, indent=1).encode()
+    def close(
+        self, arrays: Mapping[str, ArrayRecord], groups: int, notes: Iterable[str] = ()
+    ) -> "Manifest":
+        """Write what is left, and the index; return the manifest."""
+        for round_ in Round:
+            self._flush(round_)
+        parts = tuple(self._parts)
+        manifest = Manifest(self._folder, parts, dict(arrays), groups, tuple(notes))
+        data = json.dumps(manifest.to_index()).encode()
         retrying(lambda: self._destination.write(f"{self._folder}manifest.json", data))
-        return _plan(self._parts, counts)
+        return manifest
 
-    def _flush(self) -> None:
-        if not self._rows:
+    def _flush(self, round_: Round) -> None:
+        pending = self._rounds[round_]
+        if not pending.rows:
             return
-        table = pa.Table.from_batches(self._pending, ENTRY_SCHEMA)
+        table = pa.Table.from_batches(pending.batches, ENTRY_SCHEMA)
         sizes = table["size"].to_numpy()
         numbers = plan_batches(sizes)
-        table = table.append_column(MANIFEST_SCHEMA.field("batch"), [numbers + self._next_batch])
-        key = f"{self._round}-{self._next_batch:08d}.parquet"
+        column = pa.array(numbers + pending.next_batch, pa.int64())
+        table = table.append_column(MANIFEST_SCHEMA.field("batch"), column)
         objects = np.bincount(numbers).tolist()
         size = np.add.reduceat(sizes, np.flatnonzero(np.diff(numbers, prepend=-1))).tolist()
-        batches = tuple(zip(objects, size, strict=True))
+        part = Part(
+            key=f"{round_}-{pending.next_batch:08d}.parquet",
+            round=round_,
+            batches=tuple(zip(objects, size, strict=True)),
+            first_batch=pending.next_batch,
+            nodes=tuple(pc.unique(table["node"]).to_pylist()),
+        )
         buffer = io.BytesIO()
         pq.write_table(table.cast(MANIFEST_SCHEMA), buffer, compression="zstd")
-        retrying(lambda: self._destination.write(f"{self._folder}{key}", buffer.getvalue()))
-        self._parts.append(Part(key, self._round, batches, self._next_batch))
-        self._next_batch += len(batches)
-        self._pending, self._rows, self._inline_bytes = [], 0, 0
+        data = buffer.getvalue()
+        retrying(lambda: self._destination.write(f"{self._folder}{part.key}", data))
+        self._parts.append(part)
+        pending.clear(len(part.batches))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+class _Pending:
+    """The entries of a round that are not written yet."""
+
+    def __init__(self) -> None:
+        self.batches: list[pa.RecordBatch] = []
+        self.rows = self._inline_bytes = self.next_batch = 0
+
+    def add(self, entries: pa.RecordBatch) -> None:
+        self.batches.append(entries)
+        self.rows += entries.num_rows
+        self._inline_bytes += entries["data"].nbytes
+
+    @property
+    def full(self) -> bool:
+        return self.rows >= ROWS_PER_PART or self._inline_bytes >= INLINE_BYTES_PER_PART
+
+    def clear(self, batches: int) -> None:
+        self.batches, self.rows, self._inline_bytes = [], 0, 0
+        self.next_batch += batches
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A written manifest."""
 
     folder: str
     parts: tuple[Part, ...]
-    counts: dict[str, int]
+    arrays: Mapping[str, ArrayRecord]
+    """All arrays of the copy by their path, those included whose entries an earlier run has."""
+    groups: int
+    notes: tuple[str, ...] = ()
+    """What the format could not say of the snapshot, for the user."""
+
+    @property
+    def area(self) -> str:
+        """The folder of the run."""
+        return self.folder.removesuffix("/manifest/")
+
+    @property
+    def nodes(self) -> set[str]:
+        """Paths of the arrays and groups that have entries here."""
+        return {node for part in self.parts for node in part.nodes}
 
     @property
     def plan(self) -> Plan:
-        """What the manifest holds, summed up."""
-        return _plan(self.parts, self.counts)
+        """What is to be moved, summed up."""
+        units: tuple[Unit, ...] = ()
+        for round_ in MOVED:
+            parts = (part for part in self.parts if part.round == round_)
+            units += plan_units(round_, [batch for part in parts for batch in part.batches])
+        return Plan(
+            units,
+            objects=sum(unit.objects for unit in units),
+            bytes=sum(unit.bytes for unit in units),
+            arrays=len(self.arrays),
+            groups=self.groups,
+            notes=self.notes,
+        )
+
+    def count(self, rounds: Collection[Round]) -> int:
+        """Return the number of entries of some rounds."""
+        return sum(n for p in self.parts if p.round in rounds for n, _ in p.batches)
 
     def read_batches(
         self, destination: Store, unit: Unit, numbers: Iterable[int]
@@ -125,18 +184,33 @@ class Manifest:
             if part.round != unit.round or not here:
                 continue
             table = read_part(destination, self.folder + part.key)
-            first_rows = np.searchsorted(table["batch"].to_numpy(), [*here, stop])
-            for number, row in zip(here, first_rows, strict=False):
+            first_rows = np.searchsorted(table["batch"].to_numpy(), here)
+            for number, row in zip(here, first_rows, strict=True):
                 yield number, table.slice(row, part.batches[number - part.first_batch][0])
 
     def read_entries(
-        self, destination: Store, rounds: Iterable[Round], columns: list[str]
+        self,
+        destination: Store,
+        rounds: Collection[Round],
+        columns: list[str],
+        nodes: Collection[str] | None = None,
     ) -> Iterator[pa.Table]:
-        """Yield the given columns of all entries of some rounds, a part at a time."""
-        rounds = set(rounds)
+        """Yield the given columns of all entries of some rounds (of some nodes), by the part."""
         for part in self.parts:
-            if part.round in rounds:
-                yield read_part(destination, self.folder + part.key, columns)
+            if part.round not in rounds or (nodes is not None and not {*part.nodes} & {*nodes}):
+                continue
+            table = read_part(destination, self.folder + part.key, [*columns, "node"])
+            if nodes is not None:
+                table = table.filter(pc.is_in(table["node"], pa.array(list(nodes), pa.string())))
+            yield table.select(columns)
+
+    def read_fill(self, destination: Store, identity: str) -> bytes:
+        """Return a chunk of fill values."""
+        return destination.read(f"{self.folder}fill-{identity}")
+
+    def to_index(self) -> dict[str, Any]:
+        """Return what `manifest.json` holds."""
+        return {"format_version": FORMAT_VERSION} | dataclasses.asdict(self)
 
 
 def read_manifest(destination: Store, job: Job) -> Manifest | None:
@@ -146,21 +220,26 @@ def read_manifest(destination: Store, job: Job) -> Manifest | None:
 
 def manifest_of(destination: Store, area: str) -> Manifest | None:
     """Return the manifest in the folder of a run, or None where none was written whole."""
-    folder = manifest_folder(area)
     try:
-        index: Any = json.loads(retrying(lambda: destination.read(f"{folder}manifest.json")))
+        index: Any = json.loads(
+            retrying(lambda: destination.read(f"{area}/manifest/manifest.json"))
+        )
     except (NotFoundError, ValueError):
         return None
-    parts = tuple(
-        Part(
-            part["key"],
-            Round(part["round"]),
-            tuple((n, size) for n, size in part["batches"]),
-            part["first_batch"],
-        )
-        for part in index["parts"]
+    return Manifest(
+        f"{area}/manifest/",
+        tuple(_part(part) for part in index["parts"]),
+        {path: ArrayRecord(**said) for path, said in index["arrays"].items()},
+        index["groups"],
+        tuple(index["notes"]),
     )
-    return Manifest(folder, parts, index["counts"])
+
+
+def _part(said: dict[str, Any]) -> Part:
+    batches = tuple((n, size) for n, size in said["batches"])
+    return Part(
+        said["key"], Round(said["round"]), batches, said["first_batch"], tuple(said["nodes"])
+    )
 
 
 def read_part(destination: Store, key: str, columns: list[str] | None = None) -> pa.Table:
@@ -173,18 +252,3 @@ def read_part(destination: Store, key: str, columns: list[str] | None = None) ->
             f"expected a Parquet file of an export's manifest at {destination.url}/{key}, "
             f"found {len(data)} bytes that are none. Remove the export's folder and export again"
         ) from error
-
-
-def _plan(parts: Iterable[Part], counts: dict[str, int]) -> Plan:
-    parts = list(parts)
-    units: tuple[Unit, ...] = ()
-    for round_ in Round:
-        batches = [batch for part in parts if part.round == round_ for batch in part.batches]
-        units += plan_units(round_, batches)
-    return Plan(
-        units,
-        objects=sum(unit.objects for unit in units),
-        bytes=sum(unit.bytes for unit in units),
-        arrays=counts["arrays"],
-        groups=counts["groups"],
-    )

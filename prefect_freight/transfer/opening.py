@@ -79,7 +79,7 @@ def _still_whole(destination: Store, job: Job) -> bool:
     manifest = read_manifest(destination, job)
     if manifest is None:
         return False
-    return job.options.verify == "none" or compare_sizes(destination, manifest).whole
+    return job.options.verify == "none" or compare_sizes(destination, job).whole
 
 
 def _refuse_overlap(source: Source, destination: Store) -> None:

@@ -1,17 +1,22 @@
 """Writing the manifest of an export: what is to be put, in which round, and what is to go."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from prefect_freight.errors import InputError
+from prefect_freight.errors import InputError, NotFoundError
 from prefect_freight.model import Job, Plan, Round
+from prefect_freight.plan.diff import Diff, merge_states
 from prefect_freight.plan.entries import (
     GridCoverage,
     chunk_entries,
     delete_entries,
+    digest,
     document_entries,
     fill_entries,
+    without_data,
 )
 from prefect_freight.plan.layout import (
     TargetArray,
@@ -20,16 +25,20 @@ from prefect_freight.plan.layout import (
     plan_consolidated,
     plan_group,
 )
+from prefect_freight.plan.withdraw import (
+    CONSOLIDATED_KEY,
+    plan_withdrawals,
+    reading_identity,
+    without_arrays,
+)
+from prefect_freight.retry import retrying
 from prefect_freight.sources import Node, Source
 from prefect_freight.stores import Store
-from prefect_freight.transfer.manifest import Manifest, ManifestWriter, manifest_of, read_manifest
+from prefect_freight.transfer.manifest import ArrayRecord, ManifestWriter, read_manifest
 from prefect_freight.transfer.marker import withdraw_markers
 from prefect_freight.transfer.opening import earlier_runs
-from prefect_freight.transfer.partitions import partitioned
-from prefect_freight.transfer.runs import Run, forget_run
-
-KEY = pa.schema([("key", pa.string())])
-PUT_ROUNDS = (Round.CHUNKS, Round.DOCUMENTS, Round.ROOT)
+from prefect_freight.transfer.runs import forget_run
+from prefect_freight.transfer.state import RecordedState, State
 
 
 def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
@@ -44,7 +53,8 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
         return written.plan
     earlier = earlier_runs(destination, job)
     try:
-        plan = _write(source, destination, job, earlier)
+        state = RecordedState(destination, earlier)
+        plan = _Planning(source, destination, job, state).write()
     except InputError:
         if not job.resumed:
             forget_run(destination, job)
@@ -53,24 +63,137 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
     return plan
 
 
-def _write(source: Source, destination: Store, job: Job, earlier: Sequence[Run]) -> Plan:
-    nodes = source.read_nodes(job.snapshot)
-    # All of them before the first chunk: what cannot be said is refused at once.
-    targets = [_plan_node(node, job) for node in nodes]
-    arrays = [target for target in targets if isinstance(target, TargetArray)]
-    writer = ManifestWriter(destination, job)
-    for array in arrays:
-        for entries in _read_entries(source, job, array):
-            writer.add(Round.CHUNKS, entries)
-    root = dict(plan_consolidated(targets, job.options.format))
-    for target in sorted(targets, key=lambda t: (-_depth(t.path), t.path)):
-        documents = [(key, data) for key, data in target.documents if key not in root]
-        round_ = Round.DOCUMENTS if target.path else Round.ROOT
-        writer.add(round_, document_entries(target.path, documents))
-    writer.add(Round.ROOT, document_entries("", list(root.items())))
-    for keys in _leftovers(destination, writer.flushed(), earlier):
-        writer.add(Round.DELETES, delete_entries(keys))
-    return writer.close(arrays=len(arrays), groups=len(targets) - len(arrays))
+class _Planning:
+    """One manifest in the making."""
+
+    def __init__(self, source: Source, destination: Store, job: Job, state: State) -> None:
+        self._source, self._destination, self._job, self._state = source, destination, job, state
+        self._writer = ManifestWriter(destination, job.area)
+        nodes = source.read_nodes(job.snapshot)
+        # All of them before the first chunk: what cannot be said is refused at once.
+        self._targets = [_plan_node(node, job) for node in nodes]
+        self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
+        self._doubtful = state.doubtful
+        self._records = {
+            node.path: self._record(node, self._arrays[node.path])
+            for node in nodes
+            if node.path in self._arrays
+        }
+        self._changed = {p for p, record in self._records.items() if record.area == job.area}
+        readings = {path: self._records[path].reading for path in self._changed}
+        groups = {target.path for target in self._targets} - {*self._arrays}
+        self._withdrawn = plan_withdrawals(state.readings(), readings, groups)
+
+    def write(self) -> Plan:
+        documents = self._documents_there()
+        self._withdraw(documents)
+        for path in self._arrays:
+            if path in self._changed:
+                self._write_chunks(self._arrays[path])
+        for path in sorted({*self._state.arrays, *self._doubtful} - {*self._arrays}):
+            self._delete(path, self._state.chunks(path)["key"].combine_chunks())
+        self._write_documents(documents)
+        groups = len(self._targets) - len(self._arrays)
+        notes = [note for target in self._targets for note in target.notes]
+        return self._writer.close(self._records, groups, notes).plan
+
+    def _record(self, node: Node, array: TargetArray) -> ArrayRecord:
+        """Return the array's record, at home in an earlier run if its entries are those of it."""
+        reading = reading_identity(array.documents)
+        fill = digest(array.fill_chunk) if array.fill_chunk is not None else None
+        chunks = digest(json.dumps([node.content, node.path, array.grid, reading, fill]).encode())
+        there = self._state.arrays.get(node.path)
+        unchanged = (
+            self._job.base is not None
+            and there is not None
+            and node.content != ""
+            and there.chunks == chunks
+            and node.path not in self._doubtful
+        )
+        area = there.area if there is not None and unchanged else self._job.area
+        return ArrayRecord(area, chunks, reading)
+
+    def _known(self, there: pa.Table) -> pa.Table:
+        """Return the state that this export may rely on: a full one relies on no content."""
+        return there if self._job.base is not None else merge_states([], [there])
+
+    def _documents_there(self) -> pa.Table:
+        there = self._known(self._state.documents())
+        # What is taken out of view must come back, though its content may be that of before.
+        parents = pc.replace_substring_regex(there["key"], r"/?[^/]*$", "")
+        lost = pc.or_(
+            pc.is_in(parents, pa.array(list(self._withdrawn), pa.string())),
+            pc.equal(there["key"], self._consolidated if self._withdrawn else ""),
+        )
+        return merge_states([there], [there.filter(lost)])
+
+    @property
+    def _consolidated(self) -> str:
+        return CONSOLIDATED_KEY[self._job.options.format]
+
+    def _withdraw(self, documents: pa.Table) -> None:
+        if not self._withdrawn:
+            return
+        try:
+            there = retrying(lambda: self._destination.read(self._consolidated))
+            shown = without_arrays(there, self._withdrawn)
+            self._writer.add(Round.WITHDRAW, document_entries("", [(self._consolidated, shown)]))
+        except NotFoundError:
+            pass  # an unfinished export may have left none, and then nothing shows the arrays
+        for key in documents["key"].to_pylist():
+            path = key.rpartition("/")[0]
+            if path in self._withdrawn:
+                self._writer.add(Round.WITHDRAW, delete_entries(path, pa.array([key])))
+
+    def _write_chunks(self, array: TargetArray) -> None:
+        diff = Diff(self._known(self._state.chunks(array.path)))
+        for entries in self._read_entries(array):
+            put, kept = diff.split(entries)
+            self._writer.add(Round.CHUNKS, put)
+            self._writer.add(Round.KEPT_CHUNKS, without_data(kept))
+        self._delete(array.path, diff.gone())
+
+    def _read_entries(self, array: TargetArray) -> Iterator[pa.RecordBatch]:
+        coverage = GridCoverage(array.grid) if array.fill is not None else None
+        for refs in self._source.read_chunks(self._job.snapshot, array.path):
+            if coverage is not None:
+                coverage.add(refs.coords[array.in_grid(refs.coords)])
+            yield chunk_entries(array, refs)
+        if coverage is not None:
+            yield from self._read_fills(array, coverage)
+
+    def _read_fills(self, array: TargetArray, coverage: GridCoverage) -> Iterator[pa.RecordBatch]:
+        fill = array.fill_chunk or b""
+        for number, missing in enumerate(coverage.missing()):
+            if number == 0:
+                self._writer.add_fill(fill)
+            yield fill_entries(array, fill, missing)
+
+    def _write_documents(self, there: pa.Table) -> None:
+        diff = Diff(there)
+        root = dict(plan_consolidated(self._targets, self._job.options.format))
+        # Deepest first, so that no group lists a member whose own document is not there yet.
+        for target in sorted(self._targets, key=lambda t: (-_depth(t.path), t.path)):
+            documents = [(key, data) for key, data in target.documents if key not in root]
+            round_ = Round.DOCUMENTS if target.path else Round.ROOT
+            self._add_documents(round_, target.path, documents, diff)
+        self._add_documents(Round.ROOT, "", list(root.items()), diff)
+        for key in diff.gone().to_pylist():
+            self._delete(key.rpartition("/")[0], pa.array([key]))
+
+    def _add_documents(
+        self, round_: Round, path: str, documents: list[tuple[str, bytes]], diff: Diff
+    ) -> None:
+        put, kept = diff.split(document_entries(path, documents))
+        self._writer.add(round_, put)
+        self._writer.add(Round.KEPT_DOCUMENTS, without_data(kept))
+
+    def _delete(self, path: str, keys: pa.Array) -> None:
+        # What is out of view goes at once: the new chunks may need its place on a disk.
+        away = path in self._withdrawn or path.startswith(
+            tuple(f"{array}/" for array in self._arrays)
+        )
+        self._writer.add(Round.CLEAR if away else Round.DELETES, delete_entries(path, keys))
 
 
 def _plan_node(node: Node, job: Job) -> TargetArray | TargetGroup:
@@ -80,31 +203,3 @@ def _plan_node(node: Node, job: Job) -> TargetArray | TargetGroup:
 
 def _depth(path: str) -> int:
     return path.count("/") + 1 if path else 0
-
-
-def _read_entries(source: Source, job: Job, array: TargetArray) -> Iterator[pa.RecordBatch]:
-    coverage = GridCoverage(array.grid) if array.fill_chunk is not None else None
-    for refs in source.read_chunks(job.snapshot, array.path):
-        if coverage is not None:
-            coverage.add(refs.coords[array.in_grid(refs.coords)])
-        yield chunk_entries(array, refs)
-    for missing in coverage.missing() if coverage is not None else ():
-        yield fill_entries(array, missing)
-
-
-def _leftovers(
-    destination: Store, wanted: Manifest, earlier: Sequence[Run]
-) -> Iterator[pa.ChunkedArray]:
-    """Yield the keys that earlier runs put (or may have put) and that this one does not want."""
-    manifests = [m for run in earlier if (m := manifest_of(destination, run.area)) is not None]
-    if not manifests:
-        return
-    put = (t for m in manifests for t in m.read_entries(destination, PUT_ROUNDS, KEY.names))
-    wants = wanted.read_entries(destination, PUT_ROUNDS, KEY.names)
-    rows = max(sum(m.plan.objects for m in manifests), wanted.plan.objects)
-    with partitioned(KEY, rows, put, wants) as pairs:
-        for there, wanted_here in pairs:
-            keys = there["key"].combine_chunks().unique()
-            gone = keys.filter(pa.compute.invert(pa.compute.is_in(keys, wanted_here["key"])))
-            if len(gone):
-                yield gone

@@ -1,7 +1,7 @@
 """What exports a destination has seen: one record per run, in the order of the runs.
 
-`.freight/runs/<sequence>-<export id>.json` says what a run is and how it ended; `.freight/last.json`
-names the last one that ended whole. A run's manifest and ledger lie in
+`.freight/runs/<sequence>-<export id>.json` says what a run is and how it ended, and
+`.freight/last.json` names the last one that ended whole. A run's manifest and ledger lie in
 `.freight/<sequence>-<export id>/`, so a later run of the same export never meets an older ledger.
 """
 
@@ -76,8 +76,9 @@ def run_of(job: Job, state: State) -> Run:
 def write_run(destination: Store, run: Run) -> None:
     """Write the run's record, and point `last.json` at it if it ended whole."""
     data = json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(run)).encode()
-    for key in (run.key, LAST) if run.state == "whole" else (run.key,):
-        retrying(lambda key=key: destination.write(key, data))
+    retrying(lambda: destination.write(run.key, data))
+    if run.state == "whole":
+        retrying(lambda: destination.write(LAST, data))
 
 
 def read_last(destination: Store) -> Run | None:

@@ -1,14 +1,14 @@
 """Comparing what lies at the destination with what the manifest says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from prefect_freight.model import CONTROL_AREA, Round
+from prefect_freight.model import CONTROL_AREA, Job
 from prefect_freight.stores import Store
-from prefect_freight.transfer.manifest import Manifest
 from prefect_freight.transfer.partitions import partitioned
+from prefect_freight.transfer.state import count_copy, read_copy
 
 KEY_SIZE = pa.schema([("key", pa.string()), ("size", pa.int64())])
 NAMED = 1000
@@ -43,15 +43,15 @@ class Differences:
         return lines + ([f"and {unnamed} more"] if unnamed else [])
 
 
-def compare_sizes(destination: Store, manifest: Manifest) -> Differences:
+def compare_sizes(destination: Store, job: Job) -> Differences:
     """List the destination and compare keys and sizes with the manifest's.
 
     Memory is bounded: see `prefect_freight.transfer.partitions`.
     """
     differences = Differences()
-    rounds = (Round.CHUNKS, Round.DOCUMENTS, Round.ROOT)
-    expected = manifest.read_entries(destination, rounds, ["key", "size"])
-    with partitioned(KEY_SIZE, manifest.plan.objects, expected, list_data(destination)) as pairs:
+    expected = read_copy(destination, job, KEY_SIZE.names)
+    rows = count_copy(destination, job)
+    with partitioned(KEY_SIZE, rows, expected, list_data(destination)) as pairs:
         for wanted, found in pairs:
             _compare(wanted, found, differences)
     return differences
@@ -91,7 +91,7 @@ def _compare(wanted: pa.Table, found: pa.Table, differences: Differences) -> Non
     )
 
 
-def _first(keys: pa.ChunkedArray, named: list[object] | list[str]) -> list[str]:
+def _first(keys: pa.ChunkedArray, named: Sequence[object]) -> list[str]:
     room = max(0, NAMED - len(named))
     first: list[str] = keys.slice(0, room).to_pylist()
     return first
