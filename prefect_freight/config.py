@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+from urllib.parse import urlsplit
 
 from prefect_freight.errors import ConfigError
 
@@ -31,6 +32,9 @@ class Secret:
     def __str__(self) -> str:
         return MASK
 
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other._text == self._text
 
@@ -44,7 +48,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """How a store is reached and with which credentials; without any, the environment's are used."""
+    """How a store is reached, and with whose credentials: without any, the environment's."""
 
     endpoint_url: str | None = None
     """Where the S3 service answers, such as http://127.0.0.1:8333; AWS without it."""
@@ -64,6 +68,8 @@ class StoreConfig:
     """What fsspec takes, for other URLs than s3://."""
 
     def __post_init__(self) -> None:
+        if self.endpoint_url is not None:
+            _check_endpoint(self.endpoint_url)
         plain = (self.endpoint_url or "").startswith("http://")
         if plain and self.allow_http is None:
             object.__setattr__(self, "allow_http", True)
@@ -75,6 +81,18 @@ class StoreConfig:
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ConfigError(
                 "expected access_key_id and secret_access_key together, found one of them"
+            )
+        if self.session_token is not None and self.access_key_id is None:
+            raise ConfigError("expected access_key_id beside session_token, found none")
+        ways = {
+            "access_key_id": self.access_key_id is not None,
+            "profile": self.profile is not None,
+            "anonymous": bool(self.anonymous),
+        }
+        if sum(ways.values()) > 1:
+            found = " and ".join(name for name, said in ways.items() if said)
+            raise ConfigError(
+                f"expected one of {', '.join(ways)}, found {found}. Remove all but one"
             )
 
 
@@ -96,15 +114,18 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
 
     try:
         with open(path, encoding="utf-8") as file:
-            return expand_references(yaml.safe_load(file), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"expected a YAML file at {path}, could not read it: {reason}") from None
+            found = yaml.safe_load(file)
+    except OSError as error:
+        known = ConfigError(f"expected a YAML file at {path}, could not read it: {error.strerror}")
+    except UnicodeDecodeError:
+        known = ConfigError(f"expected a YAML file at {path}, found something that is not UTF-8")
     except yaml.YAMLError as error:
-        # Its text quotes the line, which may hold a secret.
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"expected YAML in {path}{where}, found something else") from None
+        known = ConfigError(f"expected YAML in {path}{where}, found something else")
+    else:
+        return expand_references(found, str(path))
+    raise known  # out here the parser's error, which quotes lines of the file, isn't its context
 
 
 def expand_references(value: Any, where: str) -> Any:
@@ -142,13 +163,22 @@ def _parse(key: str, value: Any, where: str) -> Any:
     if value is None:
         return None
     expected = bool if key in BOOLEANS else Mapping if key == "storage_options" else str
-    # YAML reads an access key of digits alone as a number.
-    if expected is str and isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
     if not isinstance(value, expected):
         name = {bool: "true or false", str: "text"}.get(expected, "keys and values")
-        raise ConfigError(f"expected {name} for {key!r} in {where}, found {_kind(value)}")
-    return Secret(value) if key in SECRETS else value
+        # YAML reads digits as a number, and 0123 as another one: what was written is lost.
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        cure = ". Put it in quotes" if expected is str and number else ""
+        raise ConfigError(f"expected {name} for {key!r} in {where}, found {_kind(value)}{cure}")
+    return Secret(str(value)) if key in SECRETS else value
+
+
+def _check_endpoint(url: str) -> None:
+    """Refuse what is no endpoint; the text isn't quoted, since it may hold a password."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("expected endpoint_url like https://host:port, found something else")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ConfigError("expected endpoint_url without credentials and query, found one with")
 
 
 def _from_environment(name: str, where: str) -> str:
@@ -159,4 +189,5 @@ def _from_environment(name: str, where: str) -> str:
 
 def _kind(value: Any) -> str:
     names = {dict: "keys and values", list: "a list", bool: "true or false", str: "text"}
-    return "nothing" if value is None else names.get(type(value), f"a {type(value).__name__}")
+    names |= {int: "a number", float: "a number", type(None): "nothing"}
+    return names.get(type(value), f"a {type(value).__name__}")

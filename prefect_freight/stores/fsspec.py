@@ -1,8 +1,8 @@
 """Any URL that fsspec opens: Azure, Google Cloud, memory, SFTP and what else is installed."""
 
-import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -10,27 +10,33 @@ from prefect_freight.config import Secret, StoreConfig
 from prefect_freight.errors import (
     AccessError,
     ConfigError,
+    FreightError,
     InputError,
     IntegrityError,
+    NoSuchBucketError,
     NotFoundError,
     StorageFullError,
     TransientError,
 )
-from prefect_freight.stores import LISTING_SCHEMA
+from prefect_freight.retry import retrying
 from prefect_freight.stores.local import DENIED, FULL
-
-ROWS_PER_PAGE = 5_000
+from prefect_freight.stores.pages import Row, to_pages
 
 
 class FsspecStore:
-    """Objects of an fsspec file system below a URL."""
+    """Objects of an fsspec file system below a URL.
+
+    What is atomic is the file system's affair: object stores put all of an object or nothing, SFTP
+    and its like show a file while it grows, and none has a conditional put here.
+    """
 
     def __init__(self, url: str, config: StoreConfig) -> None:
         self._url, self._config = url.rstrip("/"), config
         self._opened: tuple[Any, str] | None = None
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"FsspecStore({self._url!r})"
+        return f"FsspecStore({self.url!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
         return FsspecStore, (self._url, self._config)
@@ -42,91 +48,128 @@ class FsspecStore:
 
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a file, or a range of it."""
-        files, root = self._open()
-        end = None if length is None else offset + length
-        try:
-            data: bytes = files.cat_file(f"{root}/{key}", start=offset or None, end=end)
-        except Exception as error:  # noqa: BLE001 - translated
-            self._raise("read", key, error)
+        files, path = self._path(key)
+
+        def get() -> bytes:
+            if length == 0 or (offset and length is None):
+                size = int(files.info(path)["size"])
+                if offset >= size or length == 0:
+                    return b""
+            if length is None:
+                return bytes(files.cat_file(path, start=offset or None))
+            return bytes(files.cat_file(path, start=offset, end=offset + length))
+
+        data = self._call("read", key, get)
         if length is not None and len(data) != length:
             raise IntegrityError(
                 f"expected {length} bytes from {offset} of {key!r} in {self.url}, found {len(data)}"
             )
-        return bytes(data)
+        return data
 
     def write(self, key: str, data: bytes) -> None:
-        """Write a file; whether a reader can see a part of it is the file system's affair."""
-        files, root = self._open()
-        path = f"{root}/{key}"
-        try:
+        """Write a file."""
+        files, path = self._path(key)
+
+        def put() -> None:
             if not files.async_impl:  # object stores, which fsspec reaches by coroutines, need none
                 files.makedirs(path.rpartition("/")[0], exist_ok=True)
             files.pipe_file(path, data)
-        except Exception as error:  # noqa: BLE001 - translated
-            self._raise("write", key, error)
+
+        self._call("write", key, put)
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Write a file unless there is one; two at once may both find none."""
-        files, root = self._open()
-        try:
-            if files.exists(f"{root}/{key}"):
-                return False
-        except Exception as error:  # noqa: BLE001 - translated
-            self._raise("look for", key, error)
+        files, path = self._path(key)
+        files.invalidate_cache()
+        if self._call("look for", key, lambda: files.exists(path)):
+            return False
         self.write(key, data)
         return True
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove files, one by one."""
-        files, root = self._open()
+        """Remove files, one by one; what folders this leaves empty stay."""
         for key in keys:
+            files, path = self._path(key)
             try:
-                files.rm_file(f"{root}/{key}")
-            except FileNotFoundError:
+                self._call("delete", key, lambda: files.rm_file(path))  # noqa: B023 - called now
+            except NotFoundError:
                 continue
-            except Exception as error:  # noqa: BLE001 - translated
-                self._raise("delete", key, error)
 
     def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        """Yield the files below a folder."""
-        rows = self._walk(prefix)
-        while page := list(itertools.islice(rows, ROWS_PER_PAGE)):
-            keys, sizes = zip(*page, strict=True)
-            columns = [pa.array(keys), pa.array(sizes), pa.nulls(len(page), pa.string())]
-            yield pa.record_batch(columns, LISTING_SCHEMA)
+        """Yield the files below a folder, asking for one folder after the other.
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, int]]:
+        A folder that cannot be listed is an error; fsspec's own `walk` would leave it out.
+        """
+        return to_pages(self._walk(prefix))
+
+    def _walk(self, prefix: str) -> Iterator[Row]:
         files, root = self._open()
-        files.invalidate_cache()
+        start = f"{root}/{prefix}".rstrip("/")
+        folders = [start]
+        while folders:
+            folder = folders.pop()
+            for found in self._list_folder(files, folder):
+                name = found["name"].strip("/")
+                if name == folder.strip("/"):
+                    continue  # a marker that stands for the folder itself, or a file in its place
+                if found["type"] == "directory":
+                    folders.append(found["name"].rstrip("/"))
+                else:
+                    key = name.removeprefix(root.strip("/")).lstrip("/")
+                    yield key, int(found["size"] or 0), None
+
+    def _list_folder(self, files: Any, folder: str) -> Sequence[dict[str, Any]]:
+        def ls() -> Sequence[dict[str, Any]]:
+            files.invalidate_cache()  # others may have written since, and it would grow and grow
+            return tuple(files.ls(folder, detail=True))
+
         try:
-            for _, _, found in files.walk(f"{root}/{prefix}".rstrip("/"), detail=True):
-                for said in found.values():
-                    yield (
-                        said["name"].lstrip("/").removeprefix(f"{root.lstrip('/')}/"),
-                        said["size"],
-                    )
-        except FileNotFoundError:
-            return
-        except Exception as error:  # noqa: BLE001 - translated
-            self._raise("list", prefix, error)
+            return retrying(lambda: self._call("list", folder, ls))
+        except NotFoundError:
+            return ()
+
+    def _path(self, key: str) -> tuple[Any, str]:
+        if "\0" in key or {"", ".", ".."} & set(key.split("/")):
+            raise InputError(f"expected a key that names a file below {self.url}, found {key!r}")
+        files, root = self._open()
+        return files, f"{root}/{key}"
 
     def _open(self) -> tuple[Any, str]:
-        if self._opened is None:
-            self._opened = _open(self._url, self._config)
-        return self._opened
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._call("open", "", lambda: _open(self._url, self._config))
+            return self._opened
 
-    def _raise(self, verb: str, key: str, error: Exception) -> NoReturn:
-        said = f"could not {verb} {key!r} in {self.url}: {type(error).__name__}"
-        code = getattr(error, "errno", None)
-        if isinstance(error, FileNotFoundError):
-            raise NotFoundError(f"{said}: there is no such file") from None
-        if isinstance(error, PermissionError) or code in DENIED:
-            raise AccessError(f"{said}: it was refused. Check storage_options") from None
-        if code in FULL:
-            raise StorageFullError(f"{said}. Make room and run the same command again") from None
-        if isinstance(error, ValueError | TypeError | NotImplementedError):
-            raise InputError(f"{said}. The file system cannot do that") from None
-        raise TransientError(said) from None
+    def _call[T](self, verb: str, key: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except FreightError:
+            raise
+        except Exception as error:  # noqa: BLE001 - translated
+            known = _translate(error, f"could not {verb} {key!r} in {self.url}")
+        raise known  # out here the library's error, which may quote a secret, isn't its context
+
+
+def _translate(error: Exception, said: str) -> FreightError:
+    """Return what an error of a file system means, without its text, which may hold anything."""
+    name, code = type(error).__name__, getattr(error, "errno", None)
+    status = getattr(error, "status", None) or getattr(error, "status_code", None) or code
+    match error:
+        case FileNotFoundError() if "bucket" in str(error).lower():
+            return NoSuchBucketError(f"{said}: there is no such bucket. Create it")
+        case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
+            return NotFoundError(f"{said}: there is no such file")
+        case PermissionError():
+            return AccessError(f"{said}: it was refused. Check storage_options")
+        case ImportError():
+            return ConfigError(f"{said}: {error}")  # names the package to install
+        case ValueError() | TypeError() | NotImplementedError():
+            return InputError(f"{said}: {name}. The file system cannot do that")
+    if code in DENIED or status in (401, 403) or "Credential" in name or "Auth" in name:
+        return AccessError(f"{said}: {name}, it was refused. Check storage_options")
+    if code in FULL:
+        return StorageFullError(f"{said}. Make room and run the same command again")
+    return TransientError(f"{said}: {name}")
 
 
 def _open(url: str, config: StoreConfig) -> tuple[Any, str]:
@@ -139,7 +182,9 @@ def _open(url: str, config: StoreConfig) -> tuple[Any, str]:
     try:
         files, root = fsspec.core.url_to_fs(url, **options)
     except (ValueError, ImportError) as error:
-        raise ConfigError(
-            f"expected a URL that fsspec opens, found {url.split('://')[0]}://: {error}"
-        ) from None
-    return files, root.rstrip("/")
+        known = ConfigError(
+            f"expected a URL that fsspec opens, found {url.partition('://')[0]}://: {error}"
+        )
+    else:
+        return files, root.rstrip("/")
+    raise known
