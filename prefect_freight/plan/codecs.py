@@ -15,6 +15,7 @@ from prefect_freight.plan.dtypes import (
 )
 
 SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+CNAMES = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
 NUMCODECS = ("zlib", "bz2", "lzma", "lz4", "zstd", "gzip", "blosc")
 # What only says how to compress may be left out of a document; these are zarr-python's defaults.
 BLOSC = {"cname": "zstd", "clevel": 5, "shuffle": "noshuffle", "blocksize": 0}
@@ -98,8 +99,7 @@ def _compressor(name: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
         case "gzip":
             config = {"id": "gzip", "level": configuration.get("level", 5)}
         case "blosc":
-            config = {"id": "blosc"} | {k: configuration.get(k, v) for k, v in BLOSC.items()}
-            config["shuffle"] = SHUFFLES.get(config["shuffle"], config["shuffle"])
+            config = _blosc({key: configuration.get(key, value) for key, value in BLOSC.items()})
         case _ if name.removeprefix("numcodecs.") in NUMCODECS and name.startswith("numcodecs."):
             config = dict(configuration) | {"id": name.removeprefix("numcodecs.")}
             config.pop("checksum", None)
@@ -110,3 +110,11 @@ def _compressor(name: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
     except (ValueError, TypeError) as err:
         raise UnsupportedNodeError(f"the codec {name!r} has a bad configuration: {err}") from err
     return config
+
+
+def _blosc(configuration: dict[str, Any]) -> dict[str, Any]:
+    # Without `typesize`, which old readers refuse; chunks say it themselves.
+    cname, shuffle = configuration["cname"], configuration["shuffle"]
+    if cname not in CNAMES or shuffle not in SHUFFLES:
+        raise UnsupportedNodeError(f"blosc with {cname!r} and shuffle {shuffle!r} is unknown")
+    return {"id": "blosc"} | configuration | {"shuffle": SHUFFLES[shuffle]}

@@ -217,21 +217,22 @@ def _unknown_fields(document: Mapping[str, Any], known: frozenset[str]) -> list[
 
 def _dimensions(document: Mapping[str, Any], ndim: int) -> tuple[dict[str, Any], list[str]]:
     """Return the attributes with the dimensions' names among them, as xarray wants them."""
-    attributes, notes = dict(document.get("attributes") or {}), []
+    attributes = dict(document.get("attributes") or {})
     names = document.get("dimension_names")
-    if names is None:
-        names = [] if ndim == 0 else [None] * ndim
-    elif None in names:
-        notes.append(f"Zarr 2 cannot name some of the dimensions {names} only; none is named")
+    if names is None and ndim:
+        return attributes, []
+    names = list(names or [])
     if len(names) != ndim or not all(isinstance(name, str | None) for name in names):
         raise UnsupportedNodeError(f"its dimension_names {names} do not fit {ndim} dimensions")
-    if None in names:
-        return attributes, notes
-    if attributes.setdefault(DIMENSIONS, list(names)) != list(names):
+    if attributes.setdefault(DIMENSIONS, names) != names:
         raise UnsupportedNodeError(
             f"its attribute {DIMENSIONS} {attributes[DIMENSIONS]!r}, which in Zarr 2 names the "
             f"dimensions, differs from its dimension_names {names}; remove the attribute"
         )
+    notes = []
+    if None in names:
+        # xarray opens no array of a group in which one has no names at all.
+        notes.append(f"the nameless among its dimensions {names} are null, known to xarray only")
     hidden = [name for name in attributes if name.lower().startswith("_nc")]
     notes += [f"xarray does not show the attribute {name!r} of Zarr 2 arrays" for name in hidden]
     return attributes, notes

@@ -1,0 +1,81 @@
+"""Keys: which are safe, and how chunks are called."""
+
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from zarr.core.chunk_key_encodings import parse_chunk_key_encoding
+
+from prefect_freight.errors import InputError
+from prefect_freight.plan.keys import ChunkKeys, check_key
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/etc/passwd",
+        "a/",
+        "a//b",
+        ".",
+        "a/./b",
+        "../a",
+        "a/..",
+        "s3://bucket/a",
+        "a\0b",
+        "a\nb",
+        "a\x7f",
+        "..\\a",
+        "a\\b",
+        "a/\ud800",  # half of a surrogate pair
+    ],
+)
+def test_keys_that_could_leave_the_root_or_become_others_are_refused(key: str) -> None:
+    with pytest.raises(InputError, match="unsafe key"):
+        check_key(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "a/b/0.0", "é/日本", "a b", "..a", "a..", "...", ".zattrs", "c:d", "%2e%2e"]
+)
+def test_ordinary_keys_are_safe(key: str) -> None:
+    check_key(key)
+
+
+@given(st.text(alphabet=st.sampled_from("ab./\\:\0"), max_size=12))
+def test_a_safe_key_stays_where_it_is_put(key: str) -> None:
+    try:
+        check_key(key)
+    except InputError:
+        return
+    parts = key.split("/")
+    assert parts
+    assert not {"", ".", ".."} & set(parts)
+    assert not {"\\", "\0"} & set(key)
+
+
+COORDS = st.integers(0, 5).flatmap(
+    lambda ndim: arrays.arrays(np.uint32, st.tuples(st.integers(0, 20), st.just(ndim)))
+)
+STYLES = st.tuples(st.sampled_from(["default", "v2"]), st.sampled_from([".", "/"]))
+
+
+@given(COORDS, STYLES, st.sampled_from(["", "a", "a/b"]))
+def test_chunk_keys_are_those_of_zarr(coords: Any, style: Any, path: str) -> None:
+    name: Literal["default", "v2"] = style[0]
+    keys = ChunkKeys(path, name, style[1]).spell(coords).to_pylist()
+    encoding = parse_chunk_key_encoding({"name": name, "configuration": {"separator": style[1]}})
+    folder = f"{path}/" if path else ""
+    assert keys == [folder + encoding.encode_chunk_key(tuple(row)) for row in coords.tolist()]
+
+
+@given(COORDS, STYLES)
+def test_different_chunks_have_different_keys_and_all_are_safe(coords: Any, style: Any) -> None:
+    unique = np.unique(coords, axis=0) if coords.shape[1] else coords[:1]
+    keys = ChunkKeys("a", *style).spell(unique).to_pylist()
+    assert len(set(keys)) == len(keys) == len(unique)
+    for key in keys:
+        check_key(key)
