@@ -11,13 +11,14 @@ MAX_LINES = 10_000
 
 
 def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
-    """Put the marker of a whole copy; return its key."""
+    """Put the marker of a whole copy, in place of that of an earlier attempt; return its key."""
     text = (
         f"Export of {job.snapshot.source} at {job.snapshot.ref} (snapshot {job.snapshot.id}) "
         f"as {job.options.format} is whole.\n"
         f"{outcome.transferred} objects transferred, {outcome.bytes} bytes, "
         f"{outcome.skipped} there already, {outcome.deleted} deleted.\n"
     )
+    retrying(lambda: destination.delete([job.failure_marker]))
     return _write(destination, job.marker, text)
 
 
