@@ -29,6 +29,11 @@ def cli() -> None:
 @click.argument("destination")
 @click.option("--ref", default="main", show_default=True, help="Branch, tag or snapshot id.")
 @click.option(
+    "--from-ref",
+    help="Move only the difference to the copy of this ref, which lies there; `last` is the one "
+    "that was exported there last.",
+)
+@click.option(
     "--format",
     "format_",
     type=click.Choice(FORMATS),

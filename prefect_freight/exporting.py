@@ -74,6 +74,7 @@ def export(
     destination: str | PurePath | Store,
     *,
     ref: str = "main",
+    from_ref: str | None = None,
     format: str = "zarr2",  # noqa: A002 - the option's name
     concurrency: int = 64,
     verify: VerifyLevel = "sizes",
@@ -84,14 +85,18 @@ def export(
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot, and return the report of it.
 
-    `config` and `source_config` are the credentials of destination and source, where these are
-    given as URLs. Running it again after a failure moves only what is missing.
+    With `from_ref` only the difference to the copy of that ref is moved, which must lie there;
+    `last` is whichever does, or nothing. `config` and `source_config` are the credentials of
+    destination and source, where these are given as URLs. Running it again after a failure moves
+    only what is missing.
 
     Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
     `TransientError` if a store cannot be used.
     """
-    options = plan_options(format, concurrency, verify, on_existing, on_event)
+    options = plan_options(
+        format, concurrency, verify, on_existing, from_ref=from_ref, on_event=on_event
+    )
     if isinstance(source, str | PurePath):
         source = open_source(str(source), source_config)
     if isinstance(destination, str | PurePath):
@@ -107,7 +112,13 @@ def export(
 
 
 def plan_options(
-    format_: str, concurrency: int, verify: str, on_existing: str, on_event: OnEvent = ignore_event
+    format_: str,
+    concurrency: int,
+    verify: str,
+    on_existing: str,
+    *,
+    from_ref: str | None = None,
+    on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one."""
     if not 1 <= concurrency <= MAX_CONCURRENCY:
@@ -121,7 +132,7 @@ def plan_options(
         raise InputError(f"expected verify none or sizes, found {verify!r}")
     if on_existing not in ("refuse", "merge"):
         raise InputError(f"expected on_existing refuse or merge, found {on_existing!r}")
-    return Options(Format(format_), verify, on_existing)  # type: ignore[arg-type]
+    return Options(Format(format_), verify, on_existing, from_ref)  # type: ignore[arg-type]
 
 
 def resolve(source: Source, ref: str) -> Snapshot:

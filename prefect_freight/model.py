@@ -132,6 +132,10 @@ class Job:
     """The copy is whole already: there is nothing to do."""
     base: str | None = None
     """The snapshot whose copy lies there, if only the difference is exported."""
+    base_assumed: bool = False
+    """Nothing at the destination records the base: the user says so."""
+    notes: tuple[str, ...] = ()
+    """What the report has to say of how the export was opened."""
 
     @property
     def area(self) -> str:

@@ -89,7 +89,7 @@ def test_bad_input_has_its_exit_status_and_names_itself(
     weather: Path, tmp_path: Path, options: list[str], status: int, said: str
 ) -> None:
     (tmp_path / "typo.yaml").write_text("endpont_url: x")
-    (tmp_path / "broken.yaml").write_text("secret_access_key: hushhush\n  - [")
+    (tmp_path / "broken.yaml").write_text("secret_access_key: hushhush\nregion: [")
     done = freight("export", weather, "copy", *options, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (status, "")
     assert said in done.stderr

@@ -6,12 +6,12 @@ import json
 from prefect_freight.model import ExportReport, Job, Options, Outcome, Plan, Round, Snapshot
 
 
-def plan_export_id(snapshot: Snapshot, options: Options) -> str:
-    """Return the digest of source, snapshot and all options that change the result.
+def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> str:
+    """Return the digest of source, snapshots and all options that change the result.
 
     The same command has the same id on any machine.
     """
-    said = json.dumps([snapshot.source, snapshot.id, options.format.value])
+    said = json.dumps([snapshot.source, snapshot.id, base, options.format.value])
     return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
 
@@ -33,7 +33,7 @@ def plan_report(
         source=job.snapshot.source,
         ref=job.snapshot.ref,
         snapshot=job.snapshot.id,
-        base_snapshot=None,
+        base_snapshot=job.base,
         destination=job.destination,
         format=job.options.format.value,
         objects_transferred=outcome.transferred,

@@ -11,6 +11,7 @@ from prefect_freight.stores import Store
 from prefect_freight.transfer.manifest import read_manifest
 from prefect_freight.transfer.marker import write_failure, write_success
 from prefect_freight.transfer.runs import State, run_of, write_run
+from prefect_freight.transfer.state import count_copy
 from prefect_freight.transfer.verify import Differences, compare_sizes
 
 NAMED = 5
@@ -32,7 +33,7 @@ def finish(
     Raises `IncompleteError`, with the report and after writing the failure marker, if the
     differences say that the copy is not whole.
     """
-    notes = plan.notes + _notes(differences)
+    notes = job.notes + plan.notes + _notes(differences)
     if not differences.whole:
         report = _report(job, plan, outcome, whole=False, notes=notes)
         lines = differences.lines()
@@ -71,9 +72,8 @@ def fail(
 
 def report_finished(destination: Store, job: Job) -> ExportReport:
     """Return the report of an export whose copy lies there whole already."""
-    manifest = read_manifest(destination, job)
-    plan = manifest.plan if manifest else None
-    return _report(job, plan, Outcome(skipped=plan.objects if plan else 0), whole=True)
+    there = Outcome(skipped=count_copy(destination, job))
+    return _report(job, None, there, whole=True)
 
 
 def require_whole(outcome: Outcome) -> None:

@@ -4,6 +4,7 @@ import itertools
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from prefect_freight.errors import DestinationError
@@ -17,6 +18,11 @@ from prefect_freight.transfer.runs import Run, read_last, read_runs, run_of, wri
 from prefect_freight.transfer.verify import compare_sizes, list_data
 
 NAMED = 3
+ASSUMED = (
+    "that a copy of {ref} (snapshot {snapshot}) lay there was taken on the user's word: nothing there "
+    "recorded it"
+)
+UNSOUND = "what lay there was not what its record said, so all of it was copied"
 
 
 def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
@@ -33,11 +39,20 @@ def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Op
     if not earlier:
         _refuse_occupied(destination, options)
     _refuse_other_copy(earlier, snapshot, options, destination)
-    job = _plan_job(earlier, snapshot, options, destination)
-    if job.finished and not _still_whole(destination, job):
-        job = _plan_job(earlier, snapshot, options, destination, anew=True)
-    if not job.finished:
-        write_run(destination, run_of(job, "open"))
+    sound = all(run.state != "unsound" for run in earlier)
+    if _is_finished(earlier, snapshot):
+        job = _finished_job(earlier[-1], snapshot, options, destination)
+        if _still_whole(destination, job):
+            return job
+        sound = False
+    base = _plan_base(source, options, last, destination)
+    # Where the record was found wrong, no difference to it can be relied on.
+    job = _plan_job(earlier, snapshot, options, destination, base if sound else (None, False))
+    if not sound:
+        job = replace(job, notes=(UNSOUND,))
+    if job.base_assumed:
+        job = replace(job, notes=(ASSUMED.format(ref=options.from_ref, snapshot=job.base),))
+    write_run(destination, run_of(job, "open"))
     return job
 
 
@@ -48,30 +63,76 @@ def earlier_runs(destination: Store, job: Job) -> list[Run]:
     return [run for run in [*([last] if last else []), *since] if run.sequence < job.sequence]
 
 
+def _is_finished(earlier: Sequence[Run], snapshot: Snapshot) -> bool:
+    return bool(
+        earlier
+        and earlier[-1].state == "whole"
+        and (earlier[-1].source, earlier[-1].snapshot) == (snapshot.source, snapshot.id)
+    )
+
+
+def _finished_job(run: Run, snapshot: Snapshot, options: Options, destination: Store) -> Job:
+    return Job(
+        export_id=run.export_id,
+        sequence=run.sequence,
+        snapshot=snapshot,
+        destination=destination.url,
+        options=options,
+        started_at=time.time(),
+        resumed=False,
+        finished=True,
+    )
+
+
+def _plan_base(
+    source: Source, options: Options, last: Run | None, destination: Store
+) -> tuple[str | None, bool]:
+    """Return the snapshot whose copy lies there, and whether only the user says so."""
+    if options.from_ref is None or (options.from_ref == "last" and last is None):
+        return None, False
+    if options.from_ref == "last" and last is not None:
+        return last.snapshot, False
+    wanted = source.resolve(options.from_ref).id
+    if last is None and options.on_existing != "merge":
+        raise DestinationError(
+            f"expected a copy of {options.from_ref} (snapshot {wanted}) at {destination.url}, "
+            "found no record of any, so exporting only the difference would leave holes. Export "
+            "without --from-ref; or, if such a copy does lie there, add --on-existing merge"
+        )
+    if last is not None and last.snapshot != wanted:
+        raise DestinationError(
+            f"expected a copy of {options.from_ref} (snapshot {wanted}) at {destination.url}, "
+            f"found one of {last.ref} (snapshot {last.snapshot}). Say --from-ref last for the "
+            "difference to that, or leave --from-ref out to copy all"
+        )
+    return wanted, last is None
+
+
 def _plan_job(
     earlier: Sequence[Run],
     snapshot: Snapshot,
     options: Options,
     destination: Store,
-    *,
-    anew: bool = False,
+    base: tuple[str | None, bool],
 ) -> Job:
-    export_id = plan_export_id(snapshot, options)
+    base_id, assumed = base
+    export_id = plan_export_id(snapshot, base_id, options)
     newest = earlier[-1] if earlier else None
-    same = newest is not None and newest.export_id == export_id and not anew
-    finished = same and newest is not None and newest.state == "whole"
     # An older unfinished run is not resumed: a later one may have changed what it recorded.
-    resumed = same and newest is not None and newest.state in ("open", "failed")
+    resumed = (
+        newest is not None and newest.export_id == export_id and newest.state in ("open", "failed")
+    )
     sequence = newest.sequence if newest else 0
     return Job(
         export_id=export_id,
-        sequence=sequence if finished or resumed else sequence + 1,
+        sequence=sequence if resumed else sequence + 1,
         snapshot=snapshot,
         destination=destination.url,
         options=options,
         started_at=time.time(),
         resumed=resumed,
-        finished=finished,
+        base=base_id,
+        base_assumed=assumed,
     )
 
 

@@ -1,7 +1,6 @@
 """Writing the manifest of an export: what is to be put, in which round, and what is to go."""
 
-import json
-from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,35 +9,29 @@ from prefect_freight.errors import InputError, NotFoundError
 from prefect_freight.model import Job, Plan, Round
 from prefect_freight.plan.diff import Diff, merge_states
 from prefect_freight.plan.entries import (
-    GridCoverage,
-    chunk_entries,
     delete_entries,
-    digest,
     document_entries,
-    fill_entries,
     without_data,
 )
 from prefect_freight.plan.layout import (
     TargetArray,
-    TargetGroup,
-    plan_array,
     plan_consolidated,
-    plan_group,
 )
 from prefect_freight.plan.withdraw import (
     CONSOLIDATED_KEY,
     plan_withdrawals,
-    reading_identity,
     without_arrays,
 )
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Node, Source
 from prefect_freight.stores import Store
+from prefect_freight.transfer.assumed import NOWHERE, SnapshotState
 from prefect_freight.transfer.manifest import ArrayRecord, ManifestWriter, read_manifest
 from prefect_freight.transfer.marker import withdraw_markers
 from prefect_freight.transfer.opening import earlier_runs
 from prefect_freight.transfer.runs import forget_run
 from prefect_freight.transfer.state import RecordedState, State
+from prefect_freight.transfer.wanted import array_record, plan_target, read_entries
 
 
 def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
@@ -53,7 +46,9 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
         return written.plan
     earlier = earlier_runs(destination, job)
     try:
-        state = RecordedState(destination, earlier)
+        state = (
+            SnapshotState(source, job) if job.base_assumed else RecordedState(destination, earlier)
+        )
         plan = _Planning(source, destination, job, state).write()
     except InputError:
         if not job.resumed:
@@ -71,7 +66,7 @@ class _Planning:
         self._writer = ManifestWriter(destination, job.area)
         nodes = source.read_nodes(job.snapshot)
         # All of them before the first chunk: what cannot be said is refused at once.
-        self._targets = [_plan_node(node, job) for node in nodes]
+        self._targets = [plan_target(node, job.options.format) for node in nodes]
         self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
         self._doubtful = state.doubtful
         self._records = {
@@ -99,19 +94,17 @@ class _Planning:
 
     def _record(self, node: Node, array: TargetArray) -> ArrayRecord:
         """Return the array's record, at home in an earlier run if its entries are those of it."""
-        reading = reading_identity(array.documents)
-        fill = digest(array.fill_chunk) if array.fill_chunk is not None else None
-        chunks = digest(json.dumps([node.content, node.path, array.grid, reading, fill]).encode())
+        record = array_record(node, array, self._job.area)
         there = self._state.arrays.get(node.path)
         unchanged = (
             self._job.base is not None
             and there is not None
             and node.content != ""
-            and there.chunks == chunks
+            and there.chunks == record.chunks
+            and there.area != NOWHERE
             and node.path not in self._doubtful
         )
-        area = there.area if there is not None and unchanged else self._job.area
-        return ArrayRecord(area, chunks, reading)
+        return replace(record, area=there.area) if there is not None and unchanged else record
 
     def _known(self, there: pa.Table) -> pa.Table:
         """Return the state that this export may rely on: a full one relies on no content."""
@@ -147,27 +140,12 @@ class _Planning:
 
     def _write_chunks(self, array: TargetArray) -> None:
         diff = Diff(self._known(self._state.chunks(array.path)))
-        for entries in self._read_entries(array):
+        entries_of = read_entries(self._source, self._job.snapshot, array, self._writer.add_fill)
+        for entries in entries_of:
             put, kept = diff.split(entries)
             self._writer.add(Round.CHUNKS, put)
             self._writer.add(Round.KEPT_CHUNKS, without_data(kept))
         self._delete(array.path, diff.gone())
-
-    def _read_entries(self, array: TargetArray) -> Iterator[pa.RecordBatch]:
-        coverage = GridCoverage(array.grid) if array.fill is not None else None
-        for refs in self._source.read_chunks(self._job.snapshot, array.path):
-            if coverage is not None:
-                coverage.add(refs.coords[array.in_grid(refs.coords)])
-            yield chunk_entries(array, refs)
-        if coverage is not None:
-            yield from self._read_fills(array, coverage)
-
-    def _read_fills(self, array: TargetArray, coverage: GridCoverage) -> Iterator[pa.RecordBatch]:
-        fill = array.fill_chunk or b""
-        for number, missing in enumerate(coverage.missing()):
-            if number == 0:
-                self._writer.add_fill(fill)
-            yield fill_entries(array, fill, missing)
 
     def _write_documents(self, there: pa.Table) -> None:
         diff = Diff(there)
@@ -194,11 +172,6 @@ class _Planning:
             tuple(f"{array}/" for array in self._arrays)
         )
         self._writer.add(Round.CLEAR if away else Round.DELETES, delete_entries(path, keys))
-
-
-def _plan_node(node: Node, job: Job) -> TargetArray | TargetGroup:
-    plan = plan_array if node.kind == "array" else plan_group
-    return plan(node.path, node.document, job.options.format)
 
 
 def _depth(path: str) -> int:
