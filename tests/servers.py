@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import json
 import secrets
 import shutil
@@ -74,17 +75,7 @@ class S3Server:
 
     def client(self) -> Any:
         """Return a client that isn't ours."""
-        from botocore.config import Config
-        from botocore.session import get_session
-
-        return get_session().create_client(
-            "s3",
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=self.access_key_id,
-            aws_secret_access_key=self.secret_access_key,
-            region_name="us-east-1",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        return _client(self.endpoint_url, self.access_key_id, self.secret_access_key)
 
     def new_bucket(self) -> str:
         """Make a bucket and return its name."""
@@ -100,6 +91,21 @@ class S3Server:
             f"secret_access_key: {self.secret_access_key}\n"
         )
         return path
+
+
+@functools.cache
+def _client(endpoint_url: str, access_key_id: str, secret_access_key: str) -> Any:
+    from botocore.config import Config
+    from botocore.session import get_session
+
+    return get_session().create_client(
+        "s3",
+        endpoint_url=endpoint_url,
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
+        region_name="us-east-1",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
 
 
 class SeaweedFS:

@@ -51,13 +51,16 @@ class FsspecStore:
         files, path = self._path(key)
 
         def get() -> bytes:
-            if length == 0 or (offset and length is None):
-                size = int(files.info(path)["size"])
-                if offset >= size or length == 0:
+            if offset or length == 0:  # where file systems answer each in their own way
+                found = files.info(path)
+                if found["type"] == "directory":
+                    raise FileNotFoundError
+                if length == 0 or offset >= int(found["size"]):
                     return b""
-            if length is None:
-                return bytes(files.cat_file(path, start=offset or None))
-            return bytes(files.cat_file(path, start=offset, end=offset + length))
+            end = None if length is None else offset + length
+            return (
+                b"" if length == 0 else bytes(files.cat_file(path, start=offset or None, end=end))
+            )
 
         data = self._call("read", key, get)
         if length is not None and len(data) != length:
@@ -155,7 +158,7 @@ def _translate(error: Exception, said: str) -> FreightError:
     name, code = type(error).__name__, getattr(error, "errno", None)
     status = getattr(error, "status", None) or getattr(error, "status_code", None) or code
     match error:
-        case FileNotFoundError() if "bucket" in str(error).lower():
+        case FileNotFoundError() if "bucket does not exist" in str(error):
             return NoSuchBucketError(f"{said}: there is no such bucket. Create it")
         case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
             return NotFoundError(f"{said}: there is no such file")
