@@ -12,6 +12,7 @@ The tree::
     ├── AccessError              fix the credentials, the bucket or the permissions
     │   └── NoSuchBucketError
     ├── NotFoundError            an object that must be there is not
+    ├── LockedError              another export is under way; wait until it has ended
     ├── StorageFullError         make room and run the same command again
     ├── TransientError           try again
     ├── IncompleteError          the export stopped; run the same command again
@@ -86,6 +87,12 @@ class NotFoundError(FreightError):
     """An object that must exist does not."""
 
     kind: ClassVar[str] = "not-found"
+
+
+class LockedError(FreightError):
+    """Another export is under way at the destination."""
+
+    kind: ClassVar[str] = "locked"
 
 
 class StorageFullError(FreightError):

@@ -40,7 +40,8 @@ from prefect_freight.transfer.ending import (
     require_whole,
     verify_copy,
 )
-from prefect_freight.transfer.opening import open_job
+from prefect_freight.transfer.lock import Lock, hold_lock
+from prefect_freight.transfer.opening import look_at_job, open_job
 from prefect_freight.transfer.planning import write_manifest
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "export",
     "fail",
     "finish",
+    "hold_lock",
+    "look_at_job",
     "move_unit",
     "open_job",
     "plan_options",
@@ -104,11 +107,16 @@ def export(
     step = _Steps(on_event)
     snapshot = step(f"Resolving {ref}", lambda: resolve(source, ref))
     job = step(
-        f"Checking {destination.url}", lambda: open_job(source, destination, snapshot, options)
+        f"Checking {destination.url}", lambda: look_at_job(source, destination, snapshot, options)
     )
     if job.finished:
         return report_finished(destination, job)
-    return _Export(source, destination, job, concurrency, step).run()
+    with hold_lock(destination, on_event) as lock:
+        # Looked at again: another export may have ended between the look and the lock.
+        job = open_job(source, destination, snapshot, options)
+        if job.finished:
+            return report_finished(destination, job)
+        return _Export(source, destination, job, concurrency, step, lock).run()
 
 
 def plan_options(
@@ -179,10 +187,10 @@ class _Export:
     """An opened export, run in this process."""
 
     def __init__(
-        self, source: Source, destination: Store, job: Job, threads: int, step: _Steps
+        self, source: Source, destination: Store, job: Job, threads: int, step: _Steps, lock: Lock
     ) -> None:
         self._source, self._destination, self._job = source, destination, job
-        self._threads, self._step = threads, step
+        self._threads, self._step, self._lock = threads, step, lock
         self._outcome = Outcome()
         self._plan: Plan | None = None
 
@@ -207,6 +215,7 @@ class _Export:
             if plan.of(round_):
                 step(text, lambda round_=round_: self._move(plan.of(round_)))  # type: ignore[misc]
         differences = step("Verifying the copy", lambda: verify_copy(destination, job))
+        self._lock.check()
         return step(
             "Writing the marker",
             lambda: finish(destination, job, plan, self._outcome, differences),
@@ -214,6 +223,7 @@ class _Export:
 
     def _move(self, units: tuple[Unit, ...]) -> None:
         for unit in units:
+            self._lock.check()
             self._outcome += move_unit(
                 self._source,
                 self._destination,

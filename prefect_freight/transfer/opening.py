@@ -19,17 +19,25 @@ from prefect_freight.transfer.verify import compare_sizes, list_data
 
 NAMED = 3
 ASSUMED = (
-    "that a copy of {ref} (snapshot {snapshot}) lay there was taken on the user's word: nothing there "
-    "recorded it"
+    "that a copy of {ref} (snapshot {snapshot}) lay there was taken on the user's word: nothing "
+    "there recorded it"
 )
 UNSOUND = "what lay there was not what its record said, so all of it was copied"
 
 
 def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
-    """Return the job of this export at this destination, recorded there as begun.
+    """Return the job that `look_at_job` returns, recorded at the destination as begun."""
+    job = look_at_job(source, destination, snapshot, options)
+    if not job.finished:
+        write_run(destination, run_of(job, "open"))
+    return job
+
+
+def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
+    """Return the job of this export at this destination; nothing is written.
 
     The same export, left unfinished, is resumed; one that is whole, and still lies there whole, is
-    `finished`. Raises `DestinationError`, with nothing written, if the destination lies inside the
+    `finished`. Raises `DestinationError` if the destination lies inside the
     source, holds anything not ours (unless told to merge), or a copy of another kind.
     """
     _refuse_overlap(source, destination)
@@ -52,7 +60,6 @@ def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Op
         job = replace(job, notes=(UNSOUND,))
     if job.base_assumed:
         job = replace(job, notes=(ASSUMED.format(ref=options.from_ref, snapshot=job.base),))
-    write_run(destination, run_of(job, "open"))
     return job
 
 

@@ -68,7 +68,7 @@ def run_of(job: Job, state: State) -> Run:
         started_at=job.started_at,
         host=socket.gethostname(),
         pid=os.getpid(),
-        user=_user(),
+        user=user_name(),
         ended_at=None if state == "open" else time.time(),
     )
 
@@ -120,7 +120,8 @@ def _sequence(key: str) -> int:
     return int(number) if number.isdigit() else -1
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Return the name of the user that this process runs as."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,0 +1,131 @@
+"""One export at a destination at a time."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from servers import S3Server
+
+from prefect_freight.errors import LockedError
+from prefect_freight.model import Event
+from prefect_freight.stores import Store
+from prefect_freight.stores.opening import open_store
+from prefect_freight.transfer import lock as locking
+from prefect_freight.transfer.lock import LEASE_S, LOCK, Holder, hold_lock, read_holder
+
+
+@pytest.fixture(params=["local", "s3"])
+def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return open_store(str(tmp_path / "copy"))
+    s3: S3Server = request.getfixturevalue("s3")
+    return open_store(f"s3://{s3.new_bucket()}/copy", s3.config())
+
+
+def put(destination: Store, holder: Holder) -> None:
+    destination.write(LOCK, json.dumps(asdict(holder)).encode())
+
+
+def keys(destination: Store) -> list[str]:
+    return [key for page in destination.list() for key in page["key"].to_pylist()]
+
+
+class Clock:
+    """Time that passes only when somebody sleeps; `at` does something at a moment."""
+
+    def __init__(self, at: float = -1, do: object = None) -> None:
+        self.now, self._at, self._do = 0.0, at, do
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self._do and self._at >= 0 and self.now >= self._at:
+            self._at = -1
+            self._do()  # type: ignore[operator]
+
+
+def test_a_lock_is_there_while_it_is_held_and_gone_after(destination: Store) -> None:
+    with hold_lock(destination):
+        holder = read_holder(destination)
+        assert holder is not None
+        assert holder.pid == os.getpid()
+    assert keys(destination) == []
+
+
+def test_the_second_is_told_who_holds_it_since_when(destination: Store) -> None:
+    with (
+        hold_lock(destination),
+        pytest.raises(LockedError, match=rf"process {os.getpid()}\) since 20"),
+    ):
+        hold_lock(destination).__enter__()
+
+
+def test_a_holder_that_was_killed_on_this_host_loses_it_at_once(destination: Store) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    dead = replace(Holder.this(), pid=child.pid, began=locking._began(child.pid) or "")
+    child.communicate()
+    put(destination, dead)
+    said: list[Event] = []
+    with hold_lock(destination, said.append, sleep=pytest.fail):
+        assert "which is gone" in str(said)
+    assert keys(destination) == []
+
+
+def test_a_holder_elsewhere_that_does_not_renew_loses_it_when_its_lease_ends(
+    destination: Store,
+) -> None:
+    put(destination, replace(Holder.this(), place="another machine"))
+    clock, said = Clock(), []
+    with hold_lock(destination, said.append, sleep=clock.sleep, clock=lambda: clock.now):
+        assert LEASE_S <= clock.now <= 60
+    assert "waiting up to 45 s" in str(said)
+
+
+def test_a_holder_elsewhere_that_renews_keeps_it(destination: Store) -> None:
+    holder = replace(Holder.this(), place="another machine")
+    put(destination, holder)
+    clock = Clock(at=12, do=lambda: put(destination, replace(holder, renewals=1)))
+    with pytest.raises(LockedError):
+        hold_lock(destination, sleep=clock.sleep, clock=lambda: clock.now).__enter__()
+    assert clock.now < LEASE_S
+
+
+def test_of_many_who_see_a_dead_holder_one_gets_it(destination: Store) -> None:
+    put(destination, replace(Holder.this(), pid=2**22 + 1))
+    held, refused, barrier = [], [], threading.Barrier(8)
+
+    def contend() -> None:
+        barrier.wait()
+        try:
+            with hold_lock(destination):
+                held.append(1)
+                done.wait(10)
+        except LockedError:
+            refused.append(1)
+            if len(refused) == 7:
+                done.set()
+
+    done = threading.Event()
+    threads = [threading.Thread(target=contend) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(held), len(refused)) == (1, 7)
+
+
+def test_a_lock_that_was_taken_away_is_noticed(
+    destination: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locking, "RENEW_S", 0.05)
+    thief = replace(Holder.this(), user="thief")
+    with hold_lock(destination) as lock:
+        put(destination, thief)
+        lock._thread.join(5)
+        with pytest.raises(LockedError, match="taken over by thief"):
+            lock.check()
+    assert read_holder(destination) == thief
