@@ -33,25 +33,25 @@ SINGLE_PUT_BYTES = 64 * 2**20
 PART_BYTES = 32 * 2**20  # of at most 10,000 parts
 LARGE_PUT_BYTES, LARGE_PUT_IDLE_S = 2**20, 600
 """obstore counts the time without an answer from the request's first byte, so that a body on its
-way is idle time: a small one has to arrive within `IDLE_S`, a larger one within this."""
+way is idle time: a small one has to arrive within `idle_s`, a larger one within this."""
 UNCARRIED = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 """Empty, `.` and `..` segments and control characters: obstore refuses them, or drops a `/`."""
 
 
 class S3Store:
-    """Objects of a bucket under a prefix."""
+    """Objects of a bucket under a prefix; without an answer for `idle_s`, a request has failed."""
 
-    def __init__(self, bucket: str, prefix: str, config: StoreConfig) -> None:
+    def __init__(self, bucket: str, prefix: str, config: StoreConfig, idle_s: int = IDLE_S) -> None:
         if prefix and UNCARRIED.search(prefix):
             raise ConfigError(f"expected s3://bucket/folder/folder, found {prefix!r} for folders")
-        self._bucket, self._prefix, self._config = bucket, prefix, config
+        self._bucket, self._prefix, self._config, self._idle_s = bucket, prefix, config, idle_s
         self._opened: dict[int, obstore.store.S3Store] = {}
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return S3Store, (self._bucket, self._prefix, self._config)
+        return S3Store, (self._bucket, self._prefix, self._config, self._idle_s)
 
     @property
     def url(self) -> str:
@@ -110,7 +110,7 @@ class S3Store:
 
         path, client = self._path(key), self._client(len(data))
 
-        def create() -> bool:
+        def create() -> bool | None:
             try:
                 obstore.put(client, path, data, mode="create")
             except AlreadyExistsError as error:
@@ -120,10 +120,11 @@ class S3Store:
             except Exception as error:
                 if "501 Not Implemented" not in str(error):
                     raise
-                return self._write_if_missing(key, data)
+                return None
             return True
 
-        return self._call("write", key, create)
+        put = self._call("write", key, create)
+        return self._write_if_missing(key, data) if put is None else put
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects, up to 1,000 in a request."""
@@ -207,7 +208,7 @@ class S3Store:
         return key
 
     def _client(self, put_bytes: int = 0) -> "obstore.store.S3Store":
-        idle_s = LARGE_PUT_IDLE_S if put_bytes > LARGE_PUT_BYTES else IDLE_S
+        idle_s = LARGE_PUT_IDLE_S if put_bytes > LARGE_PUT_BYTES else self._idle_s
         if idle_s not in self._opened:
             self._opened[idle_s] = open_obstore(self._bucket, self._prefix, self._config, idle_s)
         return self._opened[idle_s]

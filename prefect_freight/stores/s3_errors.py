@@ -95,29 +95,25 @@ def translate_error(error: Exception, said: str, bucket: str, endpoint: str) -> 
         )
     if code in REGION or "redirect without LOCATION" in text:
         return ConfigError(f"{said}: the bucket {bucket!r} is in another region. Set region")
+    answered = f"{endpoint} answered {' '.join(str(word) for word in (status, code) if word)}"
+    if code in FULL or status == 507:
+        return StorageFullError(f"{said}: {answered}. Make room and run the same again")
     if code in DENIED or status in (401, 403) or name.startswith(("PermissionDenied", "Unauth")):
         reason = code or "permission denied"
         return AccessError(f"{said}: {endpoint} refused it ({reason}). {CURES.get(code, CURE)}")
-    return _of_object(name, status, code, said, endpoint)
+    if code in PASSING or status in PASSING_STATUS:
+        return TransientError(f"{said}: {answered}")
+    return _of_object(name, status, said, answered)
 
 
-def _of_object(name: str, status: int | None, code: str, said: str, endpoint: str) -> FreightError:
-    answered = f"{endpoint} answered {' '.join(str(word) for word in (status, code) if word)}"
-    match status:
-        case _ if code in PASSING or status in PASSING_STATUS:
-            return TransientError(f"{said}: {answered}")
-        case _ if code in FULL or status == 507:
-            return StorageFullError(f"{said}: {answered}. Make room and run the same again")
-        case 404:
-            return NotFoundError(f"{said}: there is no such object")
-        case _ if name == "FileNotFoundError":
-            return NotFoundError(f"{said}: there is no such object")
-        case 416:
-            return IntegrityError(f"{said}: the object ends before the first byte asked for")
-        case int() if 400 <= status < 500 or status == 501:
-            return InputError(f"{said}: {answered}, and would do so again")
-        case _:
-            return TransientError(f"{said}: {answered}")
+def _of_object(name: str, status: int | None, said: str, answered: str) -> FreightError:
+    if status == 404 or name == "FileNotFoundError":
+        return NotFoundError(f"{said}: there is no such object")
+    if status == 416:
+        return IntegrityError(f"{said}: the object ends before the first byte asked for")
+    if status is not None and (400 <= status < 500 or status == 501):
+        return InputError(f"{said}: {answered}, and would do so again")
+    return TransientError(f"{said}: {answered}")
 
 
 def _without_answer(

@@ -1,0 +1,226 @@
+"""Answers of S3 that a healthy server does not give, from one that only gives those."""
+
+import contextlib
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SO_LINGER, SOL_SOCKET
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from prefect_freight.config import Secret, StoreConfig
+from prefect_freight.errors import (
+    AccessError,
+    ConfigError,
+    FreightError,
+    InputError,
+    NotFoundError,
+    StorageFullError,
+    TransientError,
+)
+from prefect_freight.stores.s3 import S3Store
+
+HIDDEN = "hush-hush-0123456789"
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@contextlib.contextmanager
+def serving(answer: Answer) -> Iterator[str]:
+    """Run a server that answers every request in one way, and return its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            answer(self)
+            self.close_connection = True
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def store_at(endpoint: str) -> S3Store:
+    secret = Secret(HIDDEN)
+    config = StoreConfig(endpoint_url=endpoint, access_key_id="id", secret_access_key=secret)
+    return S3Store("bucket", "", config, idle_s=1)
+
+
+def says(status: int, body: str = "", **headers: str) -> Answer:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(status)
+        sent = {"Content-Length": str(len(body.encode())), "Connection": "close"} | headers
+        for name, value in sent.items():
+            request.send_header(name, value)
+        request.end_headers()
+        if request.command != "HEAD":
+            request.wfile.write(body.encode())
+
+    return answer
+
+
+def error(status: int, code: str) -> Answer:
+    # AWS repeats what was signed, headers and all, in its answer to a wrong signature.
+    canonical = f"<CanonicalRequest>x-amz-security-token:{HIDDEN}</CanonicalRequest>"
+    return says(status, f"<Error><Code>{code}</Code><Message>no</Message>{canonical}</Error>")
+
+
+def reset(request: BaseHTTPRequestHandler) -> None:
+    request.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    request.connection.close()
+
+
+def hang(request: BaseHTTPRequestHandler) -> None:
+    threading.Event().wait(5)
+
+
+def cut_short(request: BaseHTTPRequestHandler) -> None:
+    ranged = "Range" in request.headers
+    says(206 if ranged else 200, "abc", **_found(10))(request)
+
+
+def _found(length: int) -> dict[str, str]:
+    return {
+        "Content-Length": str(length),
+        "Content-Range": f"bytes 0-{length - 1}/{length}",
+        "Last-Modified": "Sat, 21 Nov 2026 08:00:00 GMT",
+        "ETag": '"x"',
+    }
+
+
+PASSES, REFUSED = TransientError, AccessError
+TABLE: list[tuple[str, Answer, type[FreightError]]] = [
+    ("503 SlowDown", error(503, "SlowDown"), PASSES),
+    ("500 InternalError", error(500, "InternalError"), PASSES),
+    ("502 from a proxy", says(502, "<html>"), PASSES),
+    ("429 without a word", says(429), PASSES),
+    ("400 RequestTimeout", error(400, "RequestTimeout"), PASSES),
+    ("400 BadDigest", error(400, "BadDigest"), PASSES),
+    ("409 ConditionalRequestConflict", error(409, "ConditionalRequestConflict"), PASSES),
+    ("409 OperationAborted", error(409, "OperationAborted"), PASSES),
+    ("reset", reset, PASSES),
+    ("closed without a word", lambda _: None, PASSES),
+    ("nothing for ever", hang, PASSES),
+    ("403 SignatureDoesNotMatch", error(403, "SignatureDoesNotMatch"), REFUSED),
+    ("403 without a word", says(403), REFUSED),
+    ("401 from a proxy", says(401, "<html>"), REFUSED),
+    ("400 ExpiredToken", error(400, "ExpiredToken"), REFUSED),
+    ("403 RequestTimeTooSkewed", error(403, "RequestTimeTooSkewed"), REFUSED),
+    ("404 NoSuchKey", error(404, "NoSuchKey"), NotFoundError),
+    ("507 XMinioStorageFull", error(507, "XMinioStorageFull"), StorageFullError),
+    ("403 QuotaExceeded", error(403, "QuotaExceeded"), StorageFullError),
+    ("400 KeyTooLongError", error(400, "KeyTooLongError"), InputError),
+    ("405", says(405), InputError),
+    ("301 another region", error(301, "PermanentRedirect"), ConfigError),
+    ("400 another region", error(400, "AuthorizationHeaderMalformed"), ConfigError),
+]
+ACTS: dict[str, Callable[[S3Store], object]] = {
+    "write": lambda store: store.write("k", b"x"),
+    "write_new": lambda store: store.write_new("k", b"x"),
+    "read": lambda store: store.read("k"),
+    "range": lambda store: store.read("k", 0, 10),
+}
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
+@pytest.mark.parametrize(
+    ("answer", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_each_answer_has_its_class(answer, expected, act) -> None:
+    with serving(answer) as endpoint, pytest.raises(FreightError) as caught:
+        act(store_at(endpoint))
+    assert type(caught.value) is expected, caught.value
+    assert "'k' in s3://bucket" in str(caught.value)
+    found: BaseException | None = caught.value
+    while found is not None:
+        assert HIDDEN not in f"{found} {found!r} {found.args}"
+        found = found.__cause__ or found.__context__
+
+
+@pytest.mark.parametrize("name", ["read", "range"])
+def test_a_body_that_is_cut_short_may_be_whole_next_time(name: str) -> None:
+    with serving(cut_short) as endpoint, pytest.raises(TransientError):
+        ACTS[name](store_at(endpoint))
+
+
+def test_deleting_what_one_may_not_is_refused_by_name() -> None:
+    said = (
+        "<DeleteResult><Error><Key>k</Key><Code>AccessDenied</Code>"
+        "<Message>no</Message></Error></DeleteResult>"
+    )
+    with serving(says(200, said)) as endpoint, pytest.raises(AccessError, match="AccessDenied"):
+        store_at(endpoint).delete(["k"])
+
+
+def test_a_service_without_conditional_puts_gets_the_next_best() -> None:
+    objects: dict[str, bool] = {}
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.headers.get("If-None-Match"):
+            return error(501, "NotImplemented")(request)
+        if request.command == "PUT":
+            objects["k"] = True
+        return says(200 if objects else 404, **_found(0) if objects else {})(request)
+
+    with serving(answer) as endpoint:
+        store = store_at(endpoint)
+        assert store.write_new("k", b"x")
+        assert not store.write_new("k", b"x")
+
+
+def listing(keys: list[str], *, more: bool = False) -> str:
+    rows = "".join(
+        f"<Contents><Key>{key}</Key><LastModified>2026-11-21T08:00:00.000Z</LastModified>"
+        f"<ETag>&quot;e&quot;</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents>"
+        for key in keys
+    )
+    token = f"<NextContinuationToken>{keys[-1]}</NextContinuationToken>" if more else ""
+    return (
+        f"<ListBucketResult><Name>bucket</Name><Prefix></Prefix><MaxKeys>1000</MaxKeys>"
+        f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{rows}</ListBucketResult>"
+    )
+
+
+def bucket_of(keys: list[str], failing: set[int]) -> Answer:
+    """Answer listings of a bucket with these keys; the n-th request fails where n is `failing`."""
+    count = iter(range(10**6))
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if next(count) in failing:
+            return error(503, "SlowDown")(request)
+        asked = parse_qs(urlsplit(request.path).query)
+        after = (asked.get("continuation-token") or asked.get("start-after") or [""])[0]
+        left = [key for key in keys if key > after]
+        return says(200, listing(left[:1000], more=len(left) > 1000))(request)
+
+    return answer
+
+
+def listed(endpoint: str) -> list[str]:
+    return [key for page in store_at(endpoint).list() for key in page["key"].to_pylist()]
+
+
+def test_a_listing_is_taken_up_where_it_broke() -> None:
+    keys = [f"{n:05}" for n in range(12_345)]
+    with serving(bucket_of(keys, {0, 3, 9, 10, 20})) as endpoint:
+        assert listed(endpoint) == keys
+
+
+@pytest.mark.parametrize("failing", [(), (3, 9, 15)])
+def test_a_key_of_somebody_else_that_obstore_cannot_say_is_listed(failing) -> None:
+    keys = sorted([f"{n:05}" for n in range(7_500)] + ["00100//x", "06500/../y", "06500/./"])
+    with serving(bucket_of(keys, set(failing))) as endpoint:
+        assert listed(endpoint) == keys
