@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -120,12 +121,14 @@ def main() -> NoReturn:
     """Run the command line; errors become one line on standard error and an exit status."""
     from prefect_freight.errors import ConfigError, FreightError, IncompleteError
 
+    # A service that is stopped ends as one that is interrupted: it says so at the destination.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = cli.main(prog_name="freight", standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted. Run the same command again to go on.", err=True)
         status = FAILED
     except FreightError as error:

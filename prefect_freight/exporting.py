@@ -3,6 +3,7 @@
 Each step is a function of small picklable arguments; the Prefect flow runs the same steps as tasks.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import PurePath
 
@@ -57,6 +58,7 @@ __all__ = [
     "report_finished",
     "require_whole",
     "resolve",
+    "settle",
     "verify_copy",
     "write_manifest",
 ]
@@ -78,6 +80,7 @@ def export(
     *,
     ref: str = "main",
     from_ref: str | None = None,
+    settle_s: float = 2.0,
     format: str = "zarr2",  # noqa: A002 - the option's name
     concurrency: int = 64,
     verify: VerifyLevel = "sizes",
@@ -89,7 +92,8 @@ def export(
     """Make the destination a plain copy of a snapshot, and return the report of it.
 
     With `from_ref` only the difference to the copy of that ref is moved, which must lie there;
-    `last` is whichever does, or nothing. `config` and `source_config` are the credentials of
+    `last` is whichever does, or nothing. Before anything that a reader may have just opened is
+    deleted or replaced by what it could not read, the export waits `settle_s` seconds. `config` and `source_config` are the credentials of
     destination and source, where these are given as URLs. Running it again after a failure moves
     only what is missing.
 
@@ -98,7 +102,13 @@ def export(
     `TransientError` if a store cannot be used.
     """
     options = plan_options(
-        format, concurrency, verify, on_existing, from_ref=from_ref, on_event=on_event
+        format,
+        concurrency,
+        verify,
+        on_existing,
+        from_ref=from_ref,
+        settle_s=settle_s,
+        on_event=on_event,
     )
     if isinstance(source, str | PurePath):
         source = open_source(str(source), source_config)
@@ -126,6 +136,7 @@ def plan_options(
     on_existing: str,
     *,
     from_ref: str | None = None,
+    settle_s: float = 2.0,
     on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one."""
@@ -140,7 +151,7 @@ def plan_options(
         raise InputError(f"expected verify none or sizes, found {verify!r}")
     if on_existing not in ("refuse", "merge"):
         raise InputError(f"expected on_existing refuse or merge, found {on_existing!r}")
-    return Options(Format(format_), verify, on_existing, from_ref)  # type: ignore[arg-type]
+    return Options(Format(format_), verify, on_existing, from_ref, settle_s)  # type: ignore[arg-type]
 
 
 def resolve(source: Source, ref: str) -> Snapshot:
@@ -168,6 +179,12 @@ def move_unit(
         open_batches=open_batches,
         on_event=on_event,
     )
+
+
+def settle(job: Job, plan: Plan, ended: Round) -> None:
+    """Wait after a round, if the next one takes away what a reader may have just opened."""
+    if ended is Round.WITHDRAW or (ended is Round.ROOT and plan.of(Round.DELETES)):
+        time.sleep(job.options.settle_s)
 
 
 class _Steps:
@@ -214,6 +231,7 @@ class _Export:
         for round_, text in ROUND_TEXT.items():
             if plan.of(round_):
                 step(text, lambda round_=round_: self._move(plan.of(round_)))  # type: ignore[misc]
+                settle(job, plan, round_)
         differences = step("Verifying the copy", lambda: verify_copy(destination, job))
         self._lock.check()
         return step(

@@ -111,6 +111,8 @@ class Options:
     on_existing: OnExisting = "refuse"
     from_ref: str | None = None
     """Export only the difference to this ref, or to the `last` export."""
+    settle_s: float = 2.0
+    """How long a reader that has just opened the copy has to read it before objects go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from prefect_freight.errors import (
     FreightError,
+    IncompleteError,
     IntegrityError,
     InternalError,
     StorageFullError,
@@ -71,11 +72,16 @@ def move_unit(
         on_event(Moved(skipped.skipped, sum(record.bytes for record in whole.values())))
     mover = _Mover(source, destination, manifest, ledger, unit, open_batches, on_event)
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
-    with ThreadPoolExecutor(threads, thread_name_prefix="freight") as pool:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
+    try:
         for number, entries in manifest.read_batches(destination, unit, pending):
-            earlier = records.get(number)
-            if not mover.start(pool, number, entries, earlier):
+            if not mover.start(pool, number, entries, records.get(number)):
                 break
+        pool.shutdown()
+    except BaseException as error:
+        mover.stop(error)  # or the pool would first move all that it was given
+        pool.shutdown()
+        raise
     return skipped + mover.outcome
 
 
@@ -101,6 +107,12 @@ class _Mover:
         self._failures_in_a_row = 0
         self._stop: FreightError | None = None
         self.outcome = Outcome()
+
+    def stop(self, error: BaseException) -> None:
+        """Move nothing more: what has not begun fails with the error."""
+        known = error if isinstance(error, FreightError) else IncompleteError("interrupted")
+        with self._lock:
+            self._stop = self._stop or known
 
     def start(
         self, pool: ThreadPoolExecutor, number: int, entries: pa.Table, earlier: BatchRecord | None
