@@ -233,7 +233,8 @@ def _dimensions(document: Mapping[str, Any], ndim: int) -> tuple[dict[str, Any],
     if None in names:
         # xarray opens no array of a group in which one has no names at all.
         notes.append(f"the nameless among its dimensions {names} are null, known to xarray only")
-    hidden = [name for name in attributes if name.lower().startswith("_nc")]
+    said = document.get("attributes") or {}
+    hidden = [name for name in said if name == DIMENSIONS or name.lower().startswith("_nc")]
     notes += [f"xarray does not show the attribute {name!r} of Zarr 2 arrays" for name in hidden]
     return attributes, notes
 

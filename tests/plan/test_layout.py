@@ -10,6 +10,7 @@ from prefect_freight.errors import InputError, UnsupportedNodeError
 from prefect_freight.model import Format
 from prefect_freight.plan.layout import (
     TargetArray,
+    TargetGroup,
     needed_ancestors,
     plan_array,
     plan_consolidated,
@@ -304,12 +305,33 @@ def test_zarr3_keeps_documents_as_they_are(changes: Any) -> None:
 def test_rectilinear_chunks_are_counted_to_the_end_of_the_array() -> None:
     edges = named("rectilinear", kind="inline", chunk_shapes=[3, [[1, 3], 2, 9, 9]])
     assert plan_array("a", array(chunk_grid=edges), Format.ZARR3).grid == (2, 4)
+    edges = named("rectilinear", kind="inline", chunk_shapes=[[4], [[2, 99]]])
+    assert plan_array("a", array(chunk_grid=edges), Format.ZARR3).grid == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "key"),
+    [
+        ("default", "a/c/1/0"),
+        ("v2", "a/1.0"),
+        (named("default", separator="."), "a/c.1.0"),
+        (named("v2", separator="/"), "a/1/0"),
+    ],
+    ids=str,
+)
+def test_zarr3_keeps_the_spelling_of_chunk_keys(encoding: Any, key: str) -> None:
+    plan = plan_array("a", array(chunk_key_encoding=encoding), Format.ZARR3)
+    assert plan.chunk_keys(np.array([[1, 0]], np.uint32)).to_pylist() == [key]
+    assert plan2(chunk_key_encoding=encoding)[0].chunk_keys(np.array([[1, 0]])).to_pylist() == [
+        "g/a/1.0"
+    ]
 
 
 def test_the_same_document_gives_the_same_bytes() -> None:
     one, other = (plan_array("a", array(codecs=[LITTLE, "gzip"]), Format.ZARR2) for _ in range(2))
     assert one == other
-    assert one.fill_chunk == other.fill_chunk
+    assert one.fill_chunk is not None
+    assert one.fill_chunk[4:8] == b"\0\0\0\0"  # where gzip has the time
 
 
 def test_chunks_left_outside_the_grid_by_a_resize_are_not_part_of_the_array() -> None:
@@ -341,6 +363,7 @@ def test_a_chunk_of_the_fill_value_is_whole_even_at_the_edges() -> None:
         ({"dimension_names": [None, "x"]}, "null"),
         ({"attributes": {"_FillValue": 7.0}}, "_FillValue"),  # xarray wants base64
         ({"attributes": {"_NCProperties": "v"}}, "'_NCProperties'"),
+        ({"attributes": {"_ARRAY_DIMENSIONS": ["y", "x"]}}, "'_ARRAY_DIMENSIONS'"),
     ],
     ids=str,
 )
@@ -378,6 +401,12 @@ def test_groups_become_two_documents_in_zarr2() -> None:
     assert documents == {"g/.zgroup": {"zarr_format": 2}, "g/.zattrs": {"a": 1}}
 
 
+@pytest.mark.parametrize("format_", list(Format))
+def test_what_a_group_says_of_other_nodes_is_not_copied(format_: Format) -> None:
+    stale = {"consolidated_metadata": {"kind": "inline", "metadata": {"gone": GROUP}}}
+    assert plan_group("g", GROUP | stale, format_) == plan_group("g", GROUP, format_)
+
+
 def test_a_group_with_a_field_that_must_be_understood_is_refused_in_zarr2() -> None:
     document = GROUP | {"crs": {"epsg": 4326}}
     with pytest.raises(UnsupportedNodeError, match=r"group '' cannot be zarr2: .*'crs'"):
@@ -392,7 +421,7 @@ def test_a_root_that_is_an_array_has_no_consolidated_metadata(format_: Format) -
 
 @pytest.mark.parametrize("format_", list(Format))
 def test_consolidated_metadata_does_not_depend_on_the_order_of_nodes(format_: Format) -> None:
-    nodes = [
+    nodes: list[TargetArray | TargetGroup] = [
         plan_group("", GROUP, format_),
         plan_group("g", GROUP, format_),
         plan_array("g/a", array(), format_),

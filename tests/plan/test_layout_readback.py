@@ -7,7 +7,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 BOTH = pytest.mark.parametrize("format_", list(Format))
 
 
-def number_of(format_: Format) -> int:
+def number_of(format_: Format) -> Literal[2, 3]:
     return 2 if format_ is Format.ZARR2 else 3
 
 
@@ -116,16 +116,12 @@ def read_both(source: Path, target: Path, format_: Format) -> tuple[Any, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Bit for bit, but that NaN may differ and byte order does not count."""
+    """Bit for bit; byte order does not count."""
     one, other = np.asarray(one), np.asarray(other)
-    if one.shape != other.shape:
-        return False
-    if one.dtype.kind in "OT":
-        return bool((one == other).all())
-    return (
-        one.astype(one.dtype.newbyteorder("<")).tobytes()
-        == other.astype(one.dtype.newbyteorder("<")).tobytes()
-    )
+    if one.dtype.kind in "OT" or one.shape != other.shape:
+        return bool(np.array_equal(one, other))
+    little = one.dtype.newbyteorder("<")
+    return bool(one.astype(little).tobytes() == other.astype(little).tobytes())
 
 
 def tensorstore_read(target: Path, format_: Format) -> Any:
@@ -182,11 +178,14 @@ COMPRESSORS: list[Any] = [
 ]
 ORDERS = [None, (0, 1), (1, 0)]
 KEYS = [(name, separator) for name in ("default", "v2") for separator in "./"]
-ENDIANS = ["little", "big"]
+ENDIANS: list[Literal["little", "big"]] = ["little", "big"]
 
 
 def options_of(
-    compressor: Any = None, order: Any = None, keys: Any = ("default", "/"), endian: str = "little"
+    compressor: Any = None,
+    order: Any = None,
+    keys: Any = ("default", "/"),
+    endian: Literal["little", "big"] = "little",
 ) -> dict[str, Any]:
     return {
         "compressors": compressor,
@@ -400,23 +399,19 @@ MASKS: list[tuple[Any, Any, dict[str, Any]]] = [
 
 
 @BOTH
-@pytest.mark.parametrize("consolidated", [True, False])
 @pytest.mark.parametrize(("dtype", "fill", "attributes"), MASKS, ids=str)
 def test_xarray_shows_of_the_copy_what_it_shows_of_the_source(
     tmp_path: Path,
     dtype: Any,
     fill: Any,
     attributes: dict[str, Any],
-    consolidated: bool,
     format_: Format,
 ) -> None:
     create(tmp_path / "source", dtype=dtype, fill_value=fill, attributes=attributes)
     with xr.open_zarr(tmp_path / "source", group="g", consolidated=False, chunks=None) as source:
         was = source.load()
     target = copy(tmp_path / "source", tmp_path / "target", format_)
-    with xr.open_zarr(
-        target, group="g", consolidated=consolidated, zarr_format=number_of(format_), chunks=None
-    ) as copied:
+    with xr.open_zarr(target, group="g", zarr_format=number_of(format_), chunks=None) as copied:
         now = copied.load()
     assert now.identical(was)
     assert now["a"].dtype == was["a"].dtype
