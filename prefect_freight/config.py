@@ -7,7 +7,7 @@ work as they stand there.
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
@@ -141,16 +141,20 @@ def expand_references(value: Any, where: str) -> Any:
             return value
 
 
-def parse_config(said: Any, where: str) -> StoreConfig:
-    """Return the configuration that a mapping says; `where` is named in errors."""
+def parse_config(said: Any, where: str, beside: Sequence[str] = ()) -> StoreConfig:
+    """Return the configuration that a mapping says; `where` is named in errors.
+
+    Keys of `beside` are the caller's: they are allowed and not looked at.
+    """
     if not isinstance(said, Mapping):
         raise ConfigError(f"expected keys and values in {where}, found {_kind(said)}")
-    known = [f.name for f in fields(StoreConfig)]
+    known = [*beside, *(f.name for f in fields(StoreConfig))]
     for key in said:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"unknown key {key!r} in {where}.{hint} Known: {', '.join(known)}")
+    said = {key: value for key, value in said.items() if key not in beside}
     try:
         return StoreConfig(**{key: _parse(key, value, where) for key, value in said.items()})
     except ConfigError as error:

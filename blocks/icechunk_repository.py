@@ -1,0 +1,50 @@
+"""The block of an Icechunk repository."""
+
+from pydantic import Field, HttpUrl
+
+from prefect_freight.blocks.settings import DOCUMENTATION_URL, LOGO_URL, PlaceBlock
+from prefect_freight.sources import Source
+
+KIND = "icechunk+"
+
+
+class IcechunkRepository(PlaceBlock):
+    """An Icechunk repository whose snapshots are exported.
+
+    Example:
+        Load a saved block and find the snapshot of a branch:
+        ```python
+        from prefect_freight.blocks import IcechunkRepository
+
+        repository = IcechunkRepository.load("BLOCK_NAME")
+        snapshot = repository.open().resolve("main")
+        ```
+
+        Make one from a YAML file of credentials, and save it:
+        ```python
+        from prefect_freight.blocks import IcechunkRepository
+
+        IcechunkRepository.from_yaml("credentials.yaml", url="s3://bucket/weather").save("weather")
+        ```
+    """
+
+    _block_type_name = "Icechunk Repository"
+    _block_type_slug = "icechunk-repository"
+    _logo_url = HttpUrl(LOGO_URL)
+    _documentation_url = HttpUrl(DOCUMENTATION_URL)
+
+    url: str = Field(
+        title="URL",
+        description="Path, file:// or s3://bucket/prefix URL of the repository.",
+    )
+
+    @classmethod
+    def store_url(cls, url: str) -> str:
+        """Return the URL of the place where the repository's objects lie."""
+        return url.removeprefix(KIND)
+
+    def open(self) -> Source:
+        """Return the repository as a source, which connects on first use."""
+        from prefect_freight.sources.opening import open_source  # icechunk and zarr take a second
+
+        return open_source(KIND + self.store_url(self.url), self.to_config())

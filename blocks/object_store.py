@@ -1,0 +1,42 @@
+"""The block of a place where objects lie."""
+
+from pydantic import Field, HttpUrl
+
+from prefect_freight.blocks.settings import DOCUMENTATION_URL, LOGO_URL, PlaceBlock
+from prefect_freight.stores import Store
+from prefect_freight.stores.opening import open_store
+
+
+class ObjectStore(PlaceBlock):
+    """Where a copy is written: a folder of a local disk, a bucket of S3 or any fsspec URL.
+
+    Example:
+        Load a saved block and list what lies there:
+        ```python
+        from prefect_freight.blocks import ObjectStore
+
+        object_store = ObjectStore.load("BLOCK_NAME")
+        keys = [key for page in object_store.open().list() for key in page["key"].to_pylist()]
+        ```
+
+        Make one from a YAML file of credentials, and save it:
+        ```python
+        from prefect_freight.blocks import ObjectStore
+
+        ObjectStore.from_yaml("credentials.yaml", url="s3://bucket/prefix").save("archive")
+        ```
+    """
+
+    _block_type_name = "Object Store"
+    _block_type_slug = "object-store"
+    _logo_url = HttpUrl(LOGO_URL)
+    _documentation_url = HttpUrl(DOCUMENTATION_URL)
+
+    url: str = Field(
+        title="URL",
+        description="Path, file:// or s3://bucket/prefix URL, or any other URL that fsspec opens.",
+    )
+
+    def open(self) -> Store:
+        """Return the store, which connects on first use."""
+        return open_store(self.url, self.to_config())

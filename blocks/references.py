@@ -1,0 +1,40 @@
+"""References to saved blocks: `block:<type-slug>/<name>`."""
+
+from prefect.exceptions import ObjectNotFound
+
+from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks.settings import PlaceBlock
+from prefect_freight.errors import InputError
+
+SCHEME = "block:"
+TYPES: dict[str, type[PlaceBlock]] = {
+    block.get_block_type_slug(): block for block in (IcechunkRepository, ObjectStore)
+}
+
+
+def load_reference(reference: str) -> IcechunkRepository | ObjectStore:
+    """Return the saved block that a reference names.
+
+    Raises `InputError` for a text that is no reference, a type that is none of ours, and a block
+    that nobody saved.
+    """
+    slug, slash, name = reference.removeprefix(SCHEME).partition("/")
+    if not reference.startswith(SCHEME) or not slash or not name:
+        raise InputError(f"expected block:<type-slug>/<name>, found {reference!r}")
+    if slug not in TYPES:
+        raise InputError(f"expected block:{' or block:'.join(TYPES)}, found {reference!r}")
+    try:
+        block = TYPES[slug].load(name)
+    except (ValueError, ObjectNotFound) as error:
+        if not isinstance(error.__cause__ or error, ObjectNotFound):
+            raise
+        raise InputError(
+            f"no block {reference!r} is saved at the Prefect server. Save it in Prefect's UI, or "
+            "by `freight blocks register FILE.yaml`"
+        ) from error
+    return block  # type: ignore[return-value]
+
+
+def reference_to(block: PlaceBlock, name: str) -> str:
+    """Return the reference to a block that is saved under a name."""
+    return f"{SCHEME}{block.get_block_type_slug()}/{name}"
