@@ -168,6 +168,7 @@ def move_unit(
     threads: int,
     open_batches: int = copy.OPEN_BATCHES,
     on_event: OnEvent = ignore_event,
+    stopped: Callable[[], bool] = copy.never,
 ) -> Outcome:
     """Move a unit's objects; see `prefect_freight.transfer.copy.move_unit`."""
     return copy.move_unit(
@@ -178,6 +179,7 @@ def move_unit(
         threads=threads,
         open_batches=open_batches,
         on_event=on_event,
+        stopped=stopped,
     )
 
 

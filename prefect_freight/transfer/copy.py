@@ -6,7 +6,7 @@ failure in the outcome, so that one bad object stops no other.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +46,11 @@ GIVE_UP_AFTER = 64
 """Failures without a success between them: the credentials expired, or the store is gone."""
 
 
+def never() -> bool:
+    """Stop nothing."""
+    return False
+
+
 def move_unit(
     source: Source,
     destination: Store,
@@ -55,10 +60,12 @@ def move_unit(
     threads: int,
     open_batches: int = OPEN_BATCHES,
     on_event: OnEvent = ignore_event,
+    stopped: Callable[[], bool] = never,
 ) -> Outcome:
     """Move all objects of the unit that the ledger does not have yet, and record them there.
 
-    At most `open_batches` batches are under way at a time, so a killed run repeats no more.
+    At most `open_batches` batches are under way at a time, so a killed run repeats no more. No
+    further object is begun once `stopped` says so: what another thread decides.
     Raises nothing for an object that cannot be moved: the outcome names it.
     """
     manifest = read_manifest(destination, job)
@@ -70,7 +77,7 @@ def move_unit(
     skipped = Outcome(skipped=sum(record.objects for record in whole.values()))
     if whole:
         on_event(Moved(skipped.skipped, sum(record.bytes for record in whole.values())))
-    mover = _Mover(source, destination, manifest, ledger, unit, open_batches, on_event)
+    mover = _Mover(source, destination, manifest, ledger, unit, open_batches, on_event, stopped)
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
     pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
     try:
@@ -97,8 +104,10 @@ class _Mover:
         unit: Unit,
         open_batches: int,
         on_event: OnEvent,
+        stopped: Callable[[], bool],
     ) -> None:
         self._source, self._destination, self._manifest = source, destination, manifest
+        self._stopped = stopped
         self._ledger, self._unit, self._on_event = ledger, unit, on_event
         self._open = threading.Semaphore(open_batches)
         self._budget = _ByteBudget(MAX_BYTES_IN_FLIGHT)
@@ -119,6 +128,8 @@ class _Mover:
     ) -> bool:
         """Submit a batch, once there is room for one; return whether more should follow."""
         self._open.acquire()
+        if self._stopped():
+            self.stop(IncompleteError("interrupted"))
         if self._stop:
             self._open.release()
             return False
@@ -141,6 +152,8 @@ class _Mover:
             self._close(batch)
 
     def _do(self, entry: dict[str, Any]) -> None:
+        if self._stopped():
+            self.stop(IncompleteError("interrupted"))
         if self._stop is not None:
             raise self._stop
         key, size = entry["key"], entry["size"]
