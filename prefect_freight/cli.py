@@ -66,6 +66,7 @@ def cli() -> None:
     help="What to do where the destination holds anything that is not ours: refuse, or keep it "
     "and write beside it.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--flow", is_flag=True, help="Run as a Prefect flow.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def export(
@@ -74,6 +75,7 @@ def export(
     config: str | None,
     source_config: str | None,
     *,
+    dry_run: bool,
     flow: bool,
     as_json: bool,
     format_: str,
@@ -85,9 +87,31 @@ def export(
     it. DESTINATION is a path, file:// or s3:// URL, any fsspec URL, or block:object-store/NAME.
     """
     configs = {"config": _read_config(config), "source_config": _read_config(source_config)}
+    if dry_run:
+        _dry_run(source, destination, as_json=as_json, format=format_, **configs, **options)
+        return
     run = _export_as_flow if flow else _export_here
     report = run(source, destination, format=format_, **configs, **options)
     _show(report, as_json=as_json)
+
+
+@cli.command()
+@click.argument("destination")
+@click.option("--config", type=click.Path(), help="YAML with the destination's credentials.")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+def status(destination: str, config: str | None, *, as_json: bool) -> None:
+    """List the exports at DESTINATION: finished and unfinished, and the one that lies there."""
+    from prefect_freight.console import print_status
+    from prefect_freight.stores.opening import open_store
+    from prefect_freight.transfer.status import read_status
+
+    place = _resolved(destination)
+    store = open_store(place, _read_config(config)) if isinstance(place, str) else place
+    found = read_status(store)
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+    else:
+        print_status(found)
 
 
 @cli.group()
@@ -175,6 +199,24 @@ def _export_here(source: str, destination: str, **options: Any) -> "ExportReport
 
     with open_display() as display:
         return run(_resolved(source), _resolved(destination), on_event=display, **options)
+
+
+def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) -> None:
+    from prefect_freight.console import open_display, print_preview
+    from prefect_freight.exporting import dry_run
+
+    given = ("ref", "from_ref", "format", "on_existing", "config", "source_config")
+    with open_display() as display:
+        preview = dry_run(
+            _resolved(source),
+            _resolved(destination),
+            on_event=display,
+            **{name: options[name] for name in given},
+        )
+    if as_json:
+        click.echo(json.dumps(preview.to_dict()))
+    else:
+        print_preview(preview)
 
 
 def _export_as_flow(source: str, destination: str, **options: Any) -> "ExportReport":

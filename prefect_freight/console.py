@@ -19,13 +19,17 @@ from prefect_freight.model import (
     Moved,
     Notice,
     Planned,
+    Preview,
     StepFinished,
     StepStarted,
 )
 from prefect_freight.plan.summary import format_bytes, format_duration, format_rate, summary_rows
+from prefect_freight.transfer.status import Status
 
 REFRESH_S = 0.1
 PLAIN_LINE_EVERY_S = 10.0
+WIDE = 160
+"""Columns of a table that goes to a file or another program."""
 
 
 class Progressing:
@@ -160,6 +164,60 @@ def open_display() -> LiveDisplay | PlainLines:
     """Return the display that standard error can show."""
     console = Console(stderr=True)
     return LiveDisplay(console) if console.is_terminal else PlainLines()
+
+
+def print_preview(preview: Preview) -> None:
+    """Print what an export would do on standard output."""
+    console = Console()
+    base = f", the difference to {preview.base_snapshot}" if preview.base_snapshot else ""
+    said = f"Would export {preview.source} at {preview.ref} (snapshot {preview.snapshot}){base}"
+    console.print(f"{said} to {preview.destination}", highlight=False, soft_wrap=True)
+    if preview.finished:
+        console.print("A whole copy of it lies there already: nothing to do.", highlight=False)
+        return
+    for title, counted in (("Round", preview.rounds), ("Array or group", preview.nodes)):
+        table = Table()
+        for name in (title, "Puts", "Data", "Deletes"):
+            table.add_column(name, justify="left" if name == title else "right")
+        for name, n in counted.items():
+            if n["puts"] or n["deletes"]:
+                table.add_row(
+                    name or "/", str(n["puts"]), format_bytes(n["bytes"]), str(n["deletes"])
+                )
+        console.print(table)
+    console.print(
+        f"{preview.kept} more objects of these are there already. About {preview.put_requests} PUT requests. "
+        "Nothing was written.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_status(status: Status) -> None:
+    """Print the exports that a destination has seen on standard output."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    console.print(f"Exports at {status.destination}", highlight=False, soft_wrap=True)
+    if not status.runs:
+        console.print("None.", highlight=False)
+        return
+    table = Table()
+    for name in ("", "Run", "State", "Ref", "Snapshot", "Format", "Progress", "Began", "By"):
+        table.add_column(name, overflow="fold")
+    for said in status.runs:
+        run = said.run
+        progress = "-" if said.objects is None else f"{said.done}/{said.objects}"
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(run.started_at))
+        current = "current" if said.is_current else ""
+        who = f"{run.user}@{run.host}"
+        table.add_row(
+            current, str(run.sequence), run.state, run.ref, run.snapshot, run.format, progress,
+            began, who,
+        )  # fmt: skip
+    console.print(table)
+    if status.holder:
+        console.print(f"Under way: {status.holder}", highlight=False, soft_wrap=True)
 
 
 def print_summary(report: ExportReport) -> None:

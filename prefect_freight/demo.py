@@ -46,7 +46,7 @@ def make_repository(path: str) -> "icechunk.Repository":
 
 
 def run_demo(directory: str) -> None:
-    """Make the repository under `directory`, if it is not there, and export it as a Prefect flow."""
+    """Make the repository under `directory`, if it is not there; export it as a Prefect flow."""
     import click
 
     from prefect_freight.console import print_summary

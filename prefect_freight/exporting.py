@@ -21,6 +21,7 @@ from prefect_freight.model import (
     Outcome,
     Plan,
     Planned,
+    Preview,
     Round,
     Snapshot,
     StepFinished,
@@ -44,9 +45,11 @@ from prefect_freight.transfer.ending import (
 from prefect_freight.transfer.lock import Lock, hold_lock
 from prefect_freight.transfer.opening import look_at_job, open_job
 from prefect_freight.transfer.planning import write_manifest
+from prefect_freight.transfer.preview import preview
 
 __all__ = [
     "ROUND_TEXT",
+    "dry_run",
     "export",
     "fail",
     "finish",
@@ -92,8 +95,8 @@ def export(
     """Make the destination a plain copy of a snapshot, and return the report of it.
 
     With `from_ref` only the difference to the copy of that ref is moved, which must lie there;
-    `last` is whichever does, or nothing. Before anything that a reader may have just opened is
-    deleted or replaced by what it could not read, the export waits `settle_s` seconds. `config` and `source_config` are the credentials of
+    `last` is whichever does, or nothing. Before anything goes that a reader may have just opened,
+    the export waits `settle_s` seconds. `config` and `source_config` are the credentials of
     destination and source, where these are given as URLs. Running it again after a failure moves
     only what is missing.
 
@@ -110,10 +113,7 @@ def export(
         settle_s=settle_s,
         on_event=on_event,
     )
-    if isinstance(source, str | PurePath):
-        source = open_source(str(source), source_config)
-    if isinstance(destination, str | PurePath):
-        destination = open_store(str(destination), config)
+    source, destination = _opened(source, source_config, destination, config)
     step = _Steps(on_event)
     snapshot = step(f"Resolving {ref}", lambda: resolve(source, ref))
     job = step(
@@ -127,6 +127,45 @@ def export(
         if job.finished:
             return report_finished(destination, job)
         return _Export(source, destination, job, concurrency, step, lock).run()
+
+
+def dry_run(
+    source: str | PurePath | Source,
+    destination: str | PurePath | Store,
+    *,
+    ref: str = "main",
+    from_ref: str | None = None,
+    format: str = "zarr2",  # noqa: A002 - the option's name
+    on_existing: OnExisting = "refuse",
+    config: StoreConfig | None = None,
+    source_config: StoreConfig | None = None,
+    on_event: OnEvent = ignore_event,
+) -> Preview:
+    """Return what `export` with the same arguments would do; nothing is written anywhere.
+
+    Raises what `export` would raise before it moves anything.
+    """
+    options = plan_options(format, 1, "sizes", on_existing, from_ref=from_ref, on_event=on_event)
+    source, destination = _opened(source, source_config, destination, config)
+    step = _Steps(on_event)
+    snapshot = step(f"Resolving {ref}", lambda: resolve(source, ref))
+    job = step(
+        f"Checking {destination.url}", lambda: look_at_job(source, destination, snapshot, options)
+    )
+    return step("Comparing", lambda: preview(source, destination, job))
+
+
+def _opened(
+    source: str | PurePath | Source,
+    source_config: StoreConfig | None,
+    destination: str | PurePath | Store,
+    config: StoreConfig | None,
+) -> tuple[Source, Store]:
+    if isinstance(source, str | PurePath):
+        source = open_source(str(source), source_config)
+    if isinstance(destination, str | PurePath):
+        destination = open_store(str(destination), config)
+    return source, destination
 
 
 def plan_options(

@@ -261,6 +261,33 @@ class ExportReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What an export would do, as `--dry-run` says it."""
+
+    source: str
+    ref: str
+    snapshot: str
+    base_snapshot: str | None
+    destination: str
+    format: str
+    finished: bool
+    """A whole copy lies there already, and nothing would be done."""
+    rounds: dict[str, dict[str, int]]
+    """Per round: `puts`, `bytes` and `deletes`."""
+    nodes: dict[str, dict[str, int]]
+    """Per array or group with anything to do: `puts`, `bytes` and `deletes`."""
+    kept: int
+    """Objects that lie there already as they are wanted."""
+    put_requests: int
+    """PUT requests of all kinds: the parts of large objects, the manifest and the ledger too."""
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the preview as plain JSON values."""
+        return {"format_version": FORMAT_VERSION} | dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted:
     """A step of the export began."""
 

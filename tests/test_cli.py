@@ -122,6 +122,39 @@ def test_wrong_credentials_and_a_missing_bucket_are_told_apart(
     assert "wrong-secret" not in wrong.stderr
 
 
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
+    weather: Path, tmp_path: Path
+) -> None:
+    done = freight("export", weather, tmp_path / "copy", "--dry-run", "--json")
+    said = json.loads(done.stdout)
+    assert not (tmp_path / "copy").exists()
+    report = json.loads(freight("export", weather, tmp_path / "copy", "--json").stdout)
+    assert sum(r["puts"] for r in said["rounds"].values()) == report["objects_transferred"]
+    assert sum(r["bytes"] for r in said["rounds"].values()) == report["bytes_transferred"]
+    assert said["nodes"]["surface/time"]["puts"] == 3  # .zarray, .zattrs and a chunk
+    again = freight("export", weather, tmp_path / "copy", "--dry-run").stdout
+    assert "nothing to do" in again
+
+
+def test_status_lists_every_export_and_says_which_one_lies_there(
+    weather: Path, tmp_path: Path
+) -> None:
+    assert "None" in freight("status", tmp_path / "copy").stdout
+    freight("export", weather, tmp_path / "copy", "--ref", "v1")
+    freight("export", weather, tmp_path / "copy")
+    first, second = json.loads(freight("status", tmp_path / "copy", "--json").stdout)["runs"]
+    assert (first["run"]["ref"], first["run"]["state"], first["is_current"]) == (
+        "v1",
+        "whole",
+        False,
+    )
+    assert (second["run"]["ref"], second["is_current"]) == ("main", True)
+    assert second["done"] == second["objects"] > 0
+    shown = freight("status", tmp_path / "copy").stdout
+    assert "current" in shown
+    assert second["run"]["snapshot"] in shown
+
+
 def test_help_names_every_command() -> None:
     said = freight("--help").stdout
     assert all(command in said for command in ("export", "blocks", "demo"))

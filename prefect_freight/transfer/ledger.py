@@ -77,3 +77,14 @@ class Ledger:
 
     def _key(self, round_: Round, batch: int) -> str:
         return f"{self._folder}/{round_}/{batch // BATCHES_PER_FOLDER:06d}/{batch:09d}.json"
+
+
+def recorded_batches(destination: Store, area: str) -> list[tuple[Round, int]]:
+    """Return which batches the ledger of a run has a record of, whole or not."""
+    prefix = f"{area}/ledger/"
+    found = []
+    for page in retrying(lambda: list(destination.list(prefix))):
+        for key in page["key"].to_pylist():
+            round_, _, name = key.removeprefix(prefix).split("/")
+            found.append((Round(round_), int(name.removesuffix(".json"))))
+    return found

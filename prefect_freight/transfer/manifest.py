@@ -74,15 +74,14 @@ class ManifestWriter:
 
     def close(
         self, arrays: Mapping[str, ArrayRecord], groups: int, notes: Iterable[str] = ()
-    ) -> "Manifest":
-        """Write what is left, and the index; return the manifest."""
+    ) -> None:
+        """Write what is left, and the index; then `manifest` is the whole of it."""
         for round_ in Round:
             self._flush(round_)
         parts = tuple(self._parts)
-        manifest = Manifest(self._folder, parts, dict(arrays), groups, tuple(notes))
-        data = json.dumps(manifest.to_index()).encode()
+        self.manifest = Manifest(self._folder, parts, dict(arrays), groups, tuple(notes))
+        data = json.dumps(self.manifest.to_index()).encode()
         retrying(lambda: self._destination.write(f"{self._folder}manifest.json", data))
-        return manifest
 
     def _flush(self, round_: Round) -> None:
         pending = self._rounds[round_]

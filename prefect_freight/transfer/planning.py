@@ -1,6 +1,8 @@
 """Writing the manifest of an export: what is to be put, in which round, and what is to go."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,26 +46,50 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
     written = read_manifest(destination, job)
     if written is not None:
         return written.plan
-    earlier = earlier_runs(destination, job)
+    writer = ManifestWriter(destination, job.area)
     try:
-        state = (
-            SnapshotState(source, job) if job.base_assumed else RecordedState(destination, earlier)
-        )
-        plan = _Planning(source, destination, job, state).write()
+        Planning(source, destination, job, state_of(source, destination, job), writer).run()
     except InputError:
         if not job.resumed:
             forget_run(destination, job)
         raise
-    withdraw_markers(destination, earlier)
-    return plan
+    withdraw_markers(destination, earlier_runs(destination, job))
+    return writer.manifest.plan
 
 
-class _Planning:
+def state_of(source: Source, destination: Store, job: Job) -> State:
+    """Return what lies at the destination before the job begins."""
+    if job.base_assumed:
+        return SnapshotState(source, job)
+    return RecordedState(destination, earlier_runs(destination, job))
+
+
+class Writer(Protocol):
+    """Takes what a planning finds; see `ManifestWriter`."""
+
+    def add(self, round_: Round, entries: pa.RecordBatch) -> None:
+        """Append entries (`ENTRY_SCHEMA`) to a round."""
+        ...
+
+    def add_fill(self, fill: bytes) -> None:
+        """Take a chunk of fill values, which entries name by its digest."""
+        ...
+
+    def close(
+        self, arrays: Mapping[str, ArrayRecord], groups: int, notes: Iterable[str] = ()
+    ) -> None:
+        """End the manifest."""
+        ...
+
+
+class Planning:
     """One manifest in the making."""
 
-    def __init__(self, source: Source, destination: Store, job: Job, state: State) -> None:
+    def __init__(
+        self, source: Source, destination: Store, job: Job, state: State, writer: Writer
+    ) -> None:
         self._source, self._destination, self._job, self._state = source, destination, job, state
-        self._writer = ManifestWriter(destination, job.area)
+        self._writer = writer
         nodes = source.read_nodes(job.snapshot)
         # All of them before the first chunk: what cannot be said is refused at once.
         self._targets = [plan_target(node, job.options.format) for node in nodes]
@@ -79,7 +105,8 @@ class _Planning:
         groups = {target.path for target in self._targets} - {*self._arrays}
         self._withdrawn = plan_withdrawals(state.readings(), readings, groups)
 
-    def write(self) -> Plan:
+    def run(self) -> None:
+        """Give all entries to the writer, and close it."""
         documents = self._documents_there()
         self._withdraw(documents)
         for path in self._arrays:
@@ -90,7 +117,7 @@ class _Planning:
         self._write_documents(documents)
         groups = len(self._targets) - len(self._arrays)
         notes = [note for target in self._targets for note in target.notes]
-        return self._writer.close(self._records, groups, notes).plan
+        self._writer.close(self._records, groups, notes)
 
     def _record(self, node: Node, array: TargetArray) -> ArrayRecord:
         """Return the array's record, at home in an earlier run if its entries are those of it."""
