@@ -83,12 +83,17 @@ class IcechunkSource:
 
     def read_nodes(self, snapshot: Snapshot) -> list[Node]:
         """Return all arrays and groups of the snapshot, in the order of their paths."""
-        found = self._ask(self._open().inspect_snapshot, snapshot.id)["nodes"]
+        # Icechunk's synchronous call holds the interpreter while it waits for the store; the lock's
+        # renewal in another thread would wait with it.
+        inspect = self._open().inspect_snapshot_async
+        found = self._ask(lambda: run(inspect(snapshot.id)))["nodes"]
         nodes = sorted(
             (node["path"].strip("/"), node["node_type"], node.get("manifest_refs", []))
             for node in found
         )
-        documents = self._ask(run, self._read_documents(snapshot, [path for path, *_ in nodes]))
+        paths = [path for path, *_ in nodes]
+        # A coroutine can be run once, and each attempt needs its own.
+        documents = self._ask(lambda: run(self._read_documents(snapshot, paths)))
         return [
             # An array's references are those of its manifest files, which never change.
             Node(path, kind, document, json.dumps(manifests))
