@@ -20,9 +20,11 @@ from prefect_freight.exporting import (
     MAX_CONCURRENCY,
     ROUND_TEXT,
     fail,
+    hold_lock,
     plan_options,
     report_finished,
     require_whole,
+    settle,
 )
 from prefect_freight.flows.opening import open_given_source, open_given_store, place_of
 from prefect_freight.flows.progress import Logger, Progress, unimportant
@@ -34,9 +36,11 @@ from prefect_freight.flows.summary import (
     summary_markdown,
 )
 from prefect_freight.model import (
+    Event,
     ExportReport,
     Format,
     Job,
+    Notice,
     OnExisting,
     Outcome,
     Plan,
@@ -47,6 +51,7 @@ from prefect_freight.model import (
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 from prefect_freight.transfer.copy import GIVE_UP_AFTER, OPEN_BATCHES
+from prefect_freight.transfer.lock import Lock
 
 WORKERS = 2
 """Units under way at a time: each has threads of its own, so more would win nothing."""
@@ -79,6 +84,7 @@ def export_repo(
     source: IcechunkRepository | str,
     destination: ObjectStore | str,
     ref: str = "main",
+    from_ref: str | None = None,
     format: Annotated[Literal["zarr2", "zarr3"], BeforeValidator(_newer_name)] = "zarr2",  # noqa: A002
     concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] = 64,
     verify: VerifyLevel = "sizes",
@@ -96,6 +102,8 @@ def export_repo(
         destination: Where the copy goes: a saved Object Store block, a path, s3://bucket/prefix,
             any fsspec URL, or block:object-store/NAME.
         ref: Branch, tag or snapshot id. A branch is exported as it is when the run starts.
+        from_ref: Move only the difference to the copy of this ref, which lies there; last is
+            whichever was exported there last, or nothing. Empty moves everything.
         format: What the copy is: a Zarr 2 or a Zarr 3 store.
         concurrency: How many objects move at the same time, from 1 to 256.
         verify: How the copy is compared with the manifest before it is marked as whole: sizes lists
@@ -104,18 +112,20 @@ def export_repo(
             merge, which keeps it and writes beside it.
     """
     log = get_run_logger()
-    options = plan_options(format, concurrency, verify, on_existing)
+    options = plan_options(format, concurrency, verify, on_existing, from_ref=from_ref)
     opened, store = open_given_source(source), open_given_store(destination)
     snapshot = tasks.resolve(opened, ref)
     log.info("%s of %s is snapshot %s", ref, opened.url, snapshot.id)
-    job = tasks.open_job(opened, store, snapshot, options)
+    job = tasks.look_at_job(opened, store, snapshot, options)
     _tag_run(job, log)
     if job.finished:
-        log.info("A whole copy of this snapshot lies at %s already", store.url)
-        report = report_finished(store, job)
-        _summarise(report, Outcome(), log)
-        return report
-    return _Export(opened, store, job, concurrency, log).run()
+        return _finished(store, job, log)
+    with hold_lock(store, lambda event: _log_event(event, log)) as lock:
+        # Looked at again: another export may have ended between the look and the lock.
+        job = tasks.open_job(opened, store, snapshot, options)
+        if job.finished:
+            return _finished(store, job, log)
+        return _Export(opened, store, job, lock, concurrency, log).run()
 
 
 def run_export_flow(
@@ -131,8 +141,10 @@ def run_export_flow(
     Where no server is configured, Prefect's embedded one starts, and gets the time that it needs.
     Raises what `prefect_freight.exporting.export` raises.
     """
-    given_source = IcechunkRepository.of(source, source_config) if source_config else source
-    given_destination = ObjectStore.of(destination, config) if config else destination
+    given_source = (
+        IcechunkRepository.from_config(source, source_config) if source_config else source
+    )
+    given_destination = ObjectStore.from_config(destination, config) if config else destination
     with temporary_settings(
         set_defaults={PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_S}
     ):
@@ -144,10 +156,17 @@ class _Export:
     """An opened export, whose steps run as tasks; `prefect_freight.exporting` runs the same."""
 
     def __init__(
-        self, source: Source, destination: Store, job: Job, concurrency: int, log: Logger
+        self,
+        source: Source,
+        destination: Store,
+        job: Job,
+        lock: Lock,
+        concurrency: int,
+        log: Logger,
     ) -> None:
         self._source, self._destination, self._job = source, destination, job
-        self._concurrency, self._log = concurrency, log
+        self._lock, self._concurrency, self._log = lock, concurrency, log
+        self._under_way: dict[PrefectFuture[Outcome], tasks.Attempts] = {}
         self._outcome = Outcome()
         self._plan: Plan | None = None
 
@@ -157,10 +176,12 @@ class _Export:
         except InputError:
             raise
         except BaseException as error:
-            # A cancelled run too (TerminationSignal): the destination must say so.
+            # A cancelled run too (TerminationSignal): the destination must say so, and nothing may
+            # move any more once another export gets the lock.
+            self._stop_units()
             report = fail(self._destination, self._job, self._plan, self._outcome, error)
             reason = str(error) or type(error).__name__
-            self._log.error("Not whole: %s; see %s", reason, report.marker)
+            self._log.error("Not whole: %s (see %s)", reason, report.marker)
             _summarise(report, self._outcome, self._log, reason)
             if isinstance(error, FreightError):
                 raise IncompleteError(str(error), report) from error
@@ -178,8 +199,10 @@ class _Export:
                 self._log.info("%s", text)
                 self._move(units, progress, side_by_side=round_ in SIDE_BY_SIDE)
                 require_whole(self._outcome)
+                settle(self._job, plan, round_)
         progress.show(self._outcome, last=True)
         differences = tasks.verify_copy(self._destination, self._job)
+        self._lock.check()
         return tasks.finish(self._destination, self._job, plan, self._outcome, differences)
 
     def _move(self, units: tuple[Unit, ...], progress: Progress, *, side_by_side: bool) -> None:
@@ -188,30 +211,54 @@ class _Export:
         for some in together:
             for future in as_completed([self._submit(unit, workers) for unit in some]):
                 self._take(future)
+                self._lock.check()
                 progress.show(self._outcome)
 
     def _submit(self, unit: Unit, workers: int) -> PrefectFuture[Outcome]:
-        return tasks.move_unit.submit(
+        attempts = tasks.Attempts()
+        future = tasks.move_unit.submit(
             self._source,
             self._destination,
             self._job,
             unit,
             threads=self._concurrency // workers,
             open_batches=OPEN_BATCHES // workers,
-            attempts=tasks.Attempts(),
+            attempts=attempts,
         )
+        self._under_way[future] = attempts
+        return future
 
     def _take(self, future: PrefectFuture[Outcome]) -> None:
         """Add a unit's outcome; what failed stops no other unit, unless nothing works any more."""
-        match future.result(raise_on_failure=False):
+        result = future.result(raise_on_failure=False)
+        match result:
             case Outcome() as outcome:
+                del self._under_way[future]
                 self._outcome += outcome
             case tasks.UnitIncompleteError(outcome=outcome):
+                del self._under_way[future]
                 self._outcome += outcome
                 if len(outcome.failures) >= GIVE_UP_AFTER and not outcome.transferred:
                     require_whole(self._outcome)
             case BaseException() as error:
                 raise error
+
+    def _stop_units(self) -> None:
+        for attempts in self._under_way.values():
+            self._outcome += attempts.stop()
+        self._under_way.clear()
+
+
+def _finished(store: Store, job: Job, log: Logger) -> ExportReport:
+    log.info("A whole copy of this snapshot lies at %s already", store.url)
+    report = report_finished(store, job)
+    _summarise(report, Outcome(), log)
+    return report
+
+
+def _log_event(event: Event, log: Logger) -> None:
+    if isinstance(event, Notice):
+        log.warning("%s", event.text)
 
 
 def _tag_run(job: Job, log: Logger) -> None:

@@ -1,8 +1,8 @@
 """What the parameters of a flow name, opened: a block, a reference to a saved one, or a URL."""
 
-from prefect_freight.blocks.references import load_reference
-
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks.references import SCHEME, load_reference
+from prefect_freight.errors import InputError
 from prefect_freight.sources import Source
 from prefect_freight.sources.opening import open_source
 from prefect_freight.stores import Store
@@ -11,22 +11,26 @@ from prefect_freight.stores.opening import open_store
 
 def open_given_source(given: IcechunkRepository | str) -> Source:
     """Return the source that a flow was given; raises what `open_source` raises."""
-    if isinstance(given, str) and not given.startswith("block:"):
+    if isinstance(given, str) and not given.startswith(SCHEME):
         return open_source(given)
     block = load_reference(given) if isinstance(given, str) else given
-    opened: Source = block.open()
-    return opened
+    if not isinstance(block, IcechunkRepository):
+        raise InputError(f"expected a block of a repository as the source, found {given!r}")
+    return block.open()
 
 
 def open_given_store(given: ObjectStore | str) -> Store:
     """Return the store that a flow was given; raises what `open_store` raises."""
-    if isinstance(given, str) and not given.startswith("block:"):
+    if isinstance(given, str) and not given.startswith(SCHEME):
         return open_store(given)
     block = load_reference(given) if isinstance(given, str) else given
-    opened: Store = block.open()
-    return opened
+    if not isinstance(block, ObjectStore):
+        raise InputError(f"expected a block of a store as the destination, found {given!r}")
+    return block.open()
 
 
 def place_of(given: IcechunkRepository | ObjectStore | str) -> str:
-    """Return where that is, without looking: a URL, path or reference."""
-    return given if isinstance(given, str) else given.url
+    """Return where that is, without looking: a path, a URL, or a saved block's name."""
+    if isinstance(given, str):
+        return given
+    return given._block_document_name or given.url

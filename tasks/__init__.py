@@ -9,6 +9,7 @@ if __name__ != "prefect_freight.tasks":
 from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
 from prefect_freight.tasks.steps import (
     finish,
+    look_at_job,
     move_unit,
     open_job,
     resolve,
@@ -20,6 +21,7 @@ __all__ = [
     "Attempts",
     "UnitIncompleteError",
     "finish",
+    "look_at_job",
     "move_unit",
     "open_job",
     "resolve",

@@ -1,5 +1,8 @@
 """What several attempts at one unit came to."""
 
+import threading
+from collections.abc import Callable
+
 from prefect_freight.model import Outcome
 
 
@@ -24,18 +27,32 @@ class UnitIncompleteError(Exception):
 
 
 class Attempts:
-    """Adds up the attempts at one unit: Prefect passes every attempt the same arguments.
+    """The attempts at one unit: they add up, and can be stopped from another thread.
 
-    It holds only within one task run, whose attempts all run in one process.
+    Prefect passes every attempt of a task run the same arguments, in one process. In another
+    process (that of a Dask worker, say) it is a copy, which the flow cannot stop.
     """
 
     def __init__(self) -> None:
-        self._earlier = Outcome()
+        self.outcome = Outcome()
+        """What all attempts up to now came to together."""
+        self._stopped = threading.Event()
+        self._under_way = threading.Lock()
 
-    def add(self, outcome: Outcome) -> Outcome:
-        """Return what all attempts up to this one came to together."""
-        self._earlier = combine(self._earlier, outcome)
-        return self._earlier
+    def __reduce__(self) -> tuple[object, ...]:
+        return Attempts, ()
+
+    def run(self, attempt: Callable[[Callable[[], bool]], Outcome]) -> Outcome:
+        """Return what all attempts up to this one came to; `attempt` is told when to stop."""
+        with self._under_way:
+            self.outcome = combine(self.outcome, attempt(self._stopped.is_set))
+            return self.outcome
+
+    def stop(self) -> Outcome:
+        """Return what all attempts came to once nothing moves any more; none follows."""
+        self._stopped.set()
+        with self._under_way:
+            return self.outcome
 
 
 def combine(earlier: Outcome, again: Outcome) -> Outcome:

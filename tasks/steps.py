@@ -4,6 +4,8 @@ What they are given is small and picklable, so that they run on any task runner.
 with the same result.
 """
 
+from collections.abc import Callable
+
 from prefect import task
 
 from prefect_freight import exporting
@@ -20,6 +22,12 @@ from prefect_freight.transfer.verify import Differences
 def resolve(source: Source, ref: str) -> Snapshot:
     """Pin the ref: return the snapshot that it names now."""
     return exporting.resolve(source, ref)
+
+
+@task(**STEP, task_run_name="look at destination")
+def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
+    """Return the job of this export at this destination; nothing is written."""
+    return exporting.look_at_job(source, destination, snapshot, options)
 
 
 @task(**STEP, task_run_name="open destination")
@@ -48,12 +56,21 @@ def move_unit(
     """Move the unit's objects that the ledger does not have yet.
 
     Raises `UnitIncompleteError`, with the outcome, if some could not be moved. `attempts` adds up
-    what the task's retries moved; without it the outcome is that of the last attempt.
+    what the task's retries move; without it the outcome is that of the last attempt.
     """
-    outcome = exporting.move_unit(
-        source, destination, job, unit, threads=threads, open_batches=open_batches
-    )
-    outcome = attempts.add(outcome) if attempts else outcome
+
+    def attempt(stopped: Callable[[], bool]) -> Outcome:
+        return exporting.move_unit(
+            source,
+            destination,
+            job,
+            unit,
+            threads=threads,
+            open_batches=open_batches,
+            stopped=stopped,
+        )
+
+    outcome = (attempts or Attempts()).run(attempt)
     if outcome.failures:
         raise UnitIncompleteError(outcome)
     return outcome
