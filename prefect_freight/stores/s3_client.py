@@ -56,6 +56,19 @@ def _profile_credentials(profile: str) -> Credentials:
     return Credentials(frozen.access_key, Secret(frozen.secret_key), token)
 
 
+def _region(config: StoreConfig) -> str | None:
+    """Return the region, or None to leave it to the client."""
+    if config.region is None and config.profile is not None:
+        import botocore.session
+
+        said: str | None = botocore.session.Session(profile=config.profile).get_config_variable(
+            "region"
+        )
+        if said:
+            return said
+    return config.region or ("us-east-1" if config.endpoint_url else None)
+
+
 class _Provider:
     """Gives obstore the configured keys, so that it mixes none of the environment's in.
 
@@ -87,7 +100,7 @@ def open_obstore(
     ours = s3_credentials(config) is not None
     options: dict[str, Any] = {
         "endpoint": config.endpoint_url,
-        "region": config.region or ("us-east-1" if config.endpoint_url else None),
+        "region": _region(config),
         "virtual_hosted_style_request": config.virtual_hosted_style,
         "skip_signature": True if config.anonymous else False if ours else None,
         "credential_provider": _Provider(config) if ours else None,
@@ -118,7 +131,7 @@ def open_botocore(config: StoreConfig) -> Any:
     unsigned = {"signature_version": botocore.UNSIGNED} if config.anonymous else {}
     return botocore.session.Session(profile=config.profile).create_client(
         "s3",
-        region_name=config.region or ("us-east-1" if config.endpoint_url else None),
+        region_name=_region(config),
         endpoint_url=config.endpoint_url,
         aws_access_key_id=keys.access_key_id if keys else None,
         aws_secret_access_key=keys.secret_access_key if keys else None,

@@ -27,6 +27,7 @@ from prefect_freight.errors import (
 from prefect_freight.stores import Store
 from prefect_freight.stores.fsspec import FsspecStore
 from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.s3_client import open_obstore
 
 HIDDEN = "hush-hush-0123456789"
 TOKEN = "hush-hush-token-0123456789"
@@ -123,7 +124,7 @@ def profiles(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """Write AWS's credentials file with one profile, `work`."""
     path = tmp_path / "credentials"
     path.write_text(
-        f"[work]\naws_access_key_id = {s3.access_key_id}\n"
+        f"[work]\nregion = eu-west-3\naws_access_key_id = {s3.access_key_id}\n"
         f"aws_secret_access_key = {s3.secret_access_key}\n"
     )
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
@@ -134,6 +135,13 @@ def profiles(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_profiles_keys_are_used(s3: S3Server, bucket: str) -> None:
     config = StoreConfig(endpoint_url=s3.endpoint_url, profile="work")
     assert open_store(f"s3://{bucket}", config).read("k") == b"x"
+
+
+@pytest.mark.usefixtures("profiles")
+def test_a_profiles_region_is_used_unless_one_is_said() -> None:
+    for region, used in ((None, "eu-west-3"), ("us-west-2", "us-west-2")):
+        client = open_obstore("bucket", "", StoreConfig(profile="work", region=region))
+        assert client.config["region"] == used
 
 
 @pytest.mark.usefixtures("profiles")
