@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from prefect.blocks.core import Block
+from prefect.blocks.core import Block, schema_extra
 from prefect.types import SecretDict
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
@@ -21,6 +21,12 @@ LOGO_URL = (
 )
 
 
+def _open_schema(schema: dict[str, Any], model: type[Block]) -> None:
+    """Let `$ref` in: deployments and the UI's form refer to saved blocks by it."""
+    schema_extra(schema, model)
+    schema.pop("additionalProperties", None)
+
+
 class PlaceBlock(Block):
     """A place with credentials; subclasses say what lies there.
 
@@ -29,7 +35,9 @@ class PlaceBlock(Block):
     """
 
     # Prefect's own setting lets a misspelled key in, and shows it. An error would quote the input.
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, json_schema_extra=_open_schema
+    )
 
     url: str = Field(description="Path or URL of the place.")
     endpoint_url: str | None = Field(
