@@ -1,3 +1,3 @@
 """What all tests share. Fixtures live in the `fixtures_*` modules beside this file."""
 
-pytest_plugins = ["fixtures_repositories", "fixtures_s3"]
+pytest_plugins = ["fixtures_faults", "fixtures_prefect", "fixtures_repositories", "fixtures_s3"]

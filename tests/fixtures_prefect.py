@@ -1,0 +1,103 @@
+"""A real Prefect server, one a session, with a database and a home of its own."""
+
+import os
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from servers import die_with_parent, free_ports
+
+START_WITHIN_S = 120.0
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A running server."""
+
+    api_url: str
+    home: Path
+    """Its database and all that it writes lie here."""
+    client_home: Path
+    """What flows and commands write lies here."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a process that uses this server."""
+        kept = {name: value for name, value in os.environ.items() if "PREFECT" not in name}
+        return kept | {
+            "PREFECT_HOME": str(self.client_home),
+            "PREFECT_API_URL": self.api_url,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_CLI_COLORS": "false",
+        }
+
+    def run(self, script: str, *arguments: str, cwd: Path, **environment: str) -> str:
+        """Run an installed script with this server to its end; return all that it printed."""
+        done = subprocess.run(
+            [SCRIPTS / script, *arguments],
+            cwd=cwd,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stdout[-20000:]
+        return done.stdout
+
+    def written(self) -> bytes:
+        """Return all bytes of all files that server, flows and commands wrote."""
+        folders = (self.home, self.client_home)
+        return b"".join(p.read_bytes() for d in folders for p in d.rglob("*") if p.is_file())
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """Return a server that flows of this process use, and those of others that are told of it."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    folder, (port,) = tmp_path_factory.mktemp("prefect"), free_ports(1)
+    server = PrefectServer(f"http://127.0.0.1:{port}/api", folder / "server", folder / "client")
+    server.client_home.mkdir()
+    where = ("--host", "127.0.0.1", "--port", str(port))
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [SCRIPTS / "prefect", "server", "start", *where, "--no-ui", "--analytics-off"],
+            env=server.environment | {"PREFECT_HOME": str(server.home)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,
+        )
+        try:
+            _wait(server, process, folder / "server.log")
+            with temporary_settings(
+                {PREFECT_API_URL: server.api_url, PREFECT_HOME: server.client_home}
+            ):
+                yield server
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def _wait(server: PrefectServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_WITHIN_S
+    while True:
+        try:
+            httpx.get(f"{server.api_url}/health", timeout=5).raise_for_status()
+            return
+        except httpx.HTTPError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"Prefect's server didn't start:\n{log.read_text()[-3000:]}"
+                ) from None
+            time.sleep(0.1)

@@ -1,0 +1,39 @@
+"""The deployment in deployments/, on a real server, run by a real worker."""
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+from fixtures_prefect import PrefectServer
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.deployments import run_deployment
+
+from prefect_freight.blocks import IcechunkRepository, ObjectStore
+
+DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
+
+
+def test_a_worker_runs_the_nightly_export(
+    prefect_server: PrefectServer, weather: Path, tmp_path: Path
+) -> None:
+    IcechunkRepository(url=str(weather)).save("weather")
+    ObjectStore(url=str(tmp_path / "copy")).save("archive")
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="freight", type="process"))
+    file = str(DEPLOYMENTS / "prefect.yaml")
+    prefect_server.run(
+        "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file, cwd=tmp_path
+    )
+
+    started = run_deployment("export-repo/nightly-export", timeout=0, parameters={"ref": "v1"})
+    worker = ("prefect", "worker", "start", "--pool", "freight", "--type", "process", "--run-once")
+    said = prefect_server.run(*worker, cwd=tmp_path, PREFECT_WORKER_QUERY_SECONDS="2")
+
+    with get_client(sync_client=True) as client:
+        ended = client.read_flow_run(started.id)
+    assert ended.state_name == "Completed", said
+    assert ended.name == "weather v1 → archive"
+    copy = zarr.open_array(tmp_path / "copy/surface/temperature", mode="r")
+    assert np.isfinite(copy[...]).all()
+    assert list((tmp_path / "copy").glob("EXPORT_*_SUCCESS"))

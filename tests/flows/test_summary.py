@@ -1,0 +1,119 @@
+"""What people read of a flow run: names, keys and Markdown."""
+
+import pytest
+
+from prefect_freight.flows.summary import (
+    artifact_key,
+    progress_percent,
+    progress_text,
+    short_name,
+    summary_markdown,
+)
+from prefect_freight.model import Action, ExportReport, Failure, Outcome, Plan
+
+
+def report(**changes: object) -> ExportReport:
+    values: dict[str, object] = {
+        "export_id": "e",
+        "source": "icechunk+s3://bucket/weather",
+        "ref": "main",
+        "snapshot": "SNAP",
+        "base_snapshot": None,
+        "destination": "s3://bucket/copy",
+        "format": "zarr2",
+        "objects_transferred": 1234,
+        "bytes_transferred": 5_000_000,
+        "objects_skipped": 0,
+        "objects_deleted": 0,
+        "objects_failed": 0,
+        "seconds": 2.0,
+        "bytes_per_second": 2_500_000.0,
+        "rounds": {},
+        "verified": "sizes",
+        "marker": "EXPORT_SNAP_SUCCESS",
+        "resumed": False,
+    }
+    return ExportReport(**(values | changes))  # type: ignore[arg-type]
+
+
+def failure(key: str, message: str = "denied") -> Failure:
+    return Failure(key, Action.PUT, "chunks/x", "access", message, transient=False)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("data/weather", "weather"),
+        ("/data/weather/", "weather"),
+        ("icechunk+s3://bucket/a/daily", "daily"),
+        ("s3://bucket", "bucket"),
+        ("s3://KEY:SECRET@bucket", "bucket"),  # refused later, and shown nowhere
+        ("s3://bucket/copy?token=SECRET", "copy"),
+        ("block:object-store/archive", "archive"),
+        ("x" * 60, "x" * 39 + "…"),
+        ("/", "?"),
+    ],
+)
+def test_a_place_has_a_short_name_without_credentials(place: str, name: str) -> None:
+    assert short_name(place) == name
+
+
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [
+        ("s3://bucket/Weather_v2.zarr", "export-weather-v2-zarr"),
+        ("/data/Évora", "export-vora"),
+        ("/data/日本", "export"),
+    ],
+)
+def test_artifact_keys_have_only_what_prefect_allows(place: str, key: str) -> None:
+    assert artifact_key("export", place) == key
+
+
+@pytest.mark.parametrize(
+    ("done", "objects", "percent"),
+    [(0, 4, 0.0), (1, 4, 25.0), (4, 4, 100.0), (5, 4, 100.0), (0, 0, 100.0)],
+)
+def test_progress_stays_between_nothing_and_all(done: int, objects: int, percent: float) -> None:
+    plan = Plan((), objects, 0, 0, 0)
+    assert progress_percent(done, plan) == percent
+
+
+def test_progress_says_objects_bytes_and_rate() -> None:
+    said = progress_text(1500, Plan((), 3000, 0, 0, 0), 4_000_000, 2.0)
+    assert said == "1,500 of 3,000 objects done, 4.0 MB moved, 2.0 MB/s"
+
+
+def test_the_summary_has_the_four_numbers_snapshot_and_marker() -> None:
+    text = summary_markdown(report(), Outcome())
+    for cell in (
+        "Objects transferred",
+        "5.0 MB",
+        "2.0 s",
+        "2.5 MB/s",
+        "`SNAP`",
+        "`EXPORT_SNAP_SUCCESS`",
+    ):
+        assert f"| {cell} |" in text
+    assert "The copy is whole." in text
+    assert "failed" not in text.replace("Objects failed", "")
+
+
+def test_the_summary_of_a_failure_says_why_what_and_what_next() -> None:
+    outcome = Outcome(failures=tuple(failure(f"a/{n}") for n in range(25)))
+    text = summary_markdown(
+        report(marker="EXPORT_SNAP_FAILURE", objects_failed=25), outcome, "could not put 'a/0'"
+    )
+    assert "**not** whole" in text
+    assert "> could not put 'a/0'" in text
+    assert text.count("| put | denied |") == 20
+    assert "and 5 more; the marker lists them all" in text
+    assert "Run the same export again" in text
+
+
+def test_text_from_outside_cannot_break_the_table() -> None:
+    hostile = failure("a|b`c\nd", "no\n| more | rows |" + "x" * 1000)
+    text = summary_markdown(report(marker="M_FAILURE"), Outcome(failures=(hostile,)))
+    (line,) = [line for line in text.splitlines() if "a\\|b" in line]
+    assert line.startswith("| `a\\|b'c d` | put | no \\| more \\| rows \\|xxx")
+    assert len(line) < 400
