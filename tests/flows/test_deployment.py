@@ -17,8 +17,8 @@ DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 def test_a_worker_runs_the_nightly_export(
     prefect_server: PrefectServer, weather: Path, tmp_path: Path
 ) -> None:
-    IcechunkRepository(url=str(weather)).save("weather")
-    ObjectStore(url=str(tmp_path / "copy")).save("archive")
+    IcechunkRepository(url=str(weather)).save("weather", overwrite=True)
+    ObjectStore(url=str(tmp_path / "copy")).save("archive", overwrite=True)
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="freight", type="process"))
     file = str(DEPLOYMENTS / "prefect.yaml")
