@@ -106,8 +106,8 @@ def export_repo(
             whichever was exported there last, or nothing. Empty moves everything.
         format: What the copy is: a Zarr 2 or a Zarr 3 store.
         concurrency: How many objects move at the same time, from 1 to 256.
-        verify: How the copy is compared with the manifest before it is marked as whole: sizes lists
-            the destination and compares keys and sizes, none trusts the store.
+        verify: How the copy is compared with the snapshot before it is marked as whole: none, sizes
+            (of what is listed), checksums (of contents too), or values (both are decoded).
         on_existing: What to do where the destination holds anything that is not ours: refuse, or
             merge, which keeps it and writes beside it.
     """
@@ -201,7 +201,7 @@ class _Export:
                 require_whole(self._outcome)
                 settle(self._job, plan, round_)
         progress.show(self._outcome, last=True)
-        differences = tasks.verify_copy(self._destination, self._job)
+        differences = tasks.verify_copy(self._source, self._destination, self._job)
         self._lock.check()
         return tasks.finish(self._destination, self._job, plan, self._outcome, differences)
 

@@ -53,7 +53,7 @@ def cli() -> None:
 )
 @click.option(
     "--verify",
-    type=click.Choice(["none", "sizes"]),
+    type=click.Choice(["none", "sizes", "checksums", "values"]),
     default="sizes",
     show_default=True,
     help="How the copy is compared with the manifest before the marker says that it is whole.",
@@ -112,6 +112,44 @@ def status(destination: str, config: str | None, *, as_json: bool) -> None:
         click.echo(json.dumps(found.to_dict()))
     else:
         print_status(found)
+
+
+@cli.command()
+@click.argument("destination")
+@click.option("--source", help="Compare the manifest with this repository's snapshot too.")
+@click.option("--values", is_flag=True, help="Decode source and copy, and compare the values.")
+@click.option("--config", type=click.Path(), help="YAML with the destination's credentials.")
+@click.option("--source-config", type=click.Path(), help="YAML with the source's credentials.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def verify(
+    destination: str,
+    source: str | None,
+    config: str | None,
+    source_config: str | None,
+    *,
+    values: bool,
+    as_json: bool,
+) -> None:
+    """Compare the copy at DESTINATION with its manifest: keys, sizes and every checksum.
+
+    Names what is missing, what is wrong, and what is not ours.
+    """
+    from prefect_freight.console import print_verification
+    from prefect_freight.verifying import verify as run
+
+    found = run(
+        _resolved(destination),
+        source=None if source is None else _resolved(source),
+        values=values,
+        config=_read_config(config),
+        source_config=_read_config(source_config),
+    )
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+    else:
+        print_verification(found)
+    if not found.whole:
+        click.get_current_context().exit(FAILED)
 
 
 @cli.group()

@@ -25,6 +25,7 @@ from prefect_freight.model import (
 )
 from prefect_freight.plan.summary import format_bytes, format_duration, format_rate, summary_rows
 from prefect_freight.transfer.status import Status
+from prefect_freight.verifying import Verification
 
 REFRESH_S = 0.1
 PLAIN_LINE_EVERY_S = 10.0
@@ -186,8 +187,8 @@ def print_preview(preview: Preview) -> None:
                 )
         console.print(table)
     console.print(
-        f"{preview.kept} more objects of these are there already. About {preview.put_requests} PUT requests. "
-        "Nothing was written.",
+        f"{preview.kept} more objects of these are there already. "
+        f"About {preview.put_requests} PUT requests. Nothing was written.",
         highlight=False,
         soft_wrap=True,
     )
@@ -218,6 +219,19 @@ def print_status(status: Status) -> None:
     console.print(table)
     if status.holder:
         console.print(f"Under way: {status.holder}", highlight=False, soft_wrap=True)
+
+
+def print_verification(found: Verification) -> None:
+    """Print what a verification found on standard output, a line per object."""
+    for line in found.differences.lines():
+        print(line)  # noqa: T201 - the command line's own output
+    for key in found.differences.foreign_keys:
+        print(f"foreign {key}")  # noqa: T201
+    for note in found.notes:
+        print(f"note: {note}")  # noqa: T201
+    what = f"the copy of {found.ref} (snapshot {found.snapshot}) at {found.destination}"
+    said = "is whole" if found.whole else "is not whole, or holds what is not of it"
+    print(f"By {found.level}, {what} {said}.")  # noqa: T201
 
 
 def print_summary(report: ExportReport) -> None:

@@ -6,6 +6,7 @@ Each step is a function of small picklable arguments; the Prefect flow runs the 
 import time
 from collections.abc import Callable
 from pathlib import PurePath
+from typing import get_args
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import FreightError, IncompleteError, InputError
@@ -33,7 +34,7 @@ from prefect_freight.model import (
 from prefect_freight.sources import Source
 from prefect_freight.sources.opening import open_source
 from prefect_freight.stores import Store
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.opening import open_store, with_checksums
 from prefect_freight.transfer import copy
 from prefect_freight.transfer.ending import (
     fail,
@@ -49,6 +50,7 @@ from prefect_freight.transfer.preview import preview
 
 __all__ = [
     "ROUND_TEXT",
+    "checked",
     "dry_run",
     "export",
     "fail",
@@ -114,6 +116,7 @@ def export(
         on_event=on_event,
     )
     source, destination = _opened(source, source_config, destination, config)
+    destination = checked(destination, options)
     step = _Steps(on_event)
     snapshot = step(f"Resolving {ref}", lambda: resolve(source, ref))
     job = step(
@@ -186,11 +189,16 @@ def plan_options(
         format_ = "zarr3"
     if format_ not in set(Format):
         raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
-    if verify not in ("none", "sizes"):
-        raise InputError(f"expected verify none or sizes, found {verify!r}")
+    if verify not in get_args(VerifyLevel):
+        raise InputError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
     if on_existing not in ("refuse", "merge"):
         raise InputError(f"expected on_existing refuse or merge, found {on_existing!r}")
     return Options(Format(format_), verify, on_existing, from_ref, settle_s)  # type: ignore[arg-type]
+
+
+def checked(destination: Store, options: Options) -> Store:
+    """Return the destination as the options want it written: with checksums or without."""
+    return destination if options.verify in ("none", "sizes") else with_checksums(destination)
 
 
 def resolve(source: Source, ref: str) -> Snapshot:
@@ -273,7 +281,7 @@ class _Export:
             if plan.of(round_):
                 step(text, lambda round_=round_: self._move(plan.of(round_)))  # type: ignore[misc]
                 settle(job, plan, round_)
-        differences = step("Verifying the copy", lambda: verify_copy(destination, job))
+        differences = step("Verifying the copy", lambda: verify_copy(source, destination, job))
         self._lock.check()
         return step(
             "Writing the marker",

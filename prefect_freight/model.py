@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 CONTROL_AREA = ".freight"
 """The folder under the destination's root that holds manifests, ledgers and reports."""
 
-VerifyLevel = Literal["none", "sizes"]
+VerifyLevel = Literal["none", "sizes", "checksums", "values"]
 OnExisting = Literal["refuse", "merge"]
 
 
@@ -79,6 +79,7 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("offset", pa.int64(), nullable=False),  # bytes
         pa.field("size", pa.int64(), nullable=False),  # bytes, at the source and at the destination
         pa.field("content", pa.string(), nullable=False),  # equal content, equal bytes
+        pa.field("checksum", pa.binary()),  # MD5 of the bytes, where it is known beforehand
         pa.field("data", pa.binary()),  # the bytes themselves, for inline
         pa.field("batch", pa.int64(), nullable=False),  # number within the round, from 0
     ],

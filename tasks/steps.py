@@ -77,9 +77,9 @@ def move_unit(
 
 
 @task(**STEP, task_run_name="verify {job.options.verify}")
-def verify_copy(destination: Store, job: Job) -> Differences:
+def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     """Compare what lies at the destination with the manifest, as far as the job asks for it."""
-    return exporting.verify_copy(destination, job)
+    return exporting.verify_copy(source, destination, job)
 
 
 @task(**STEP, task_run_name="write marker")

@@ -189,7 +189,7 @@ def test_zarr3_keeps_shards_as_they_are(
         ({"ref": "mian"}, RefNotFoundError, "Did you mean 'main'.*reanalysis"),
         ({"concurrency": 0}, InputError, "from 1 to 256, found 0"),
         ({"format": "zarr4"}, InputError, "zarr2 or zarr3, found 'zarr4'"),
-        ({"verify": "luck"}, InputError, "none or sizes, found 'luck'"),
+        ({"verify": "luck"}, InputError, "none or sizes or checksums or values, found 'luck'"),
         ({"source": "nowhere"}, NotARepositoryError, "found nothing"),
         ({"destination": "{weather}/copy"}, DestinationError, "apart from the source"),
     ],

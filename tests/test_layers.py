@@ -16,7 +16,7 @@ FLOORS = (
     ("stores",),
     ("sources",),
     ("transfer",),
-    ("exporting",),
+    ("exporting", "verifying"),
     ("blocks",),
     ("tasks",),
     ("flows",),

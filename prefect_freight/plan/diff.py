@@ -13,6 +13,7 @@ unknown in a full export.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ STATE_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("content", pa.string()),  # null is unknown
+        pa.field("checksum", pa.binary()),  # MD5; null is unknown
     ]
 )
 """What lies at a destination of ours: keys, each once, and what they hold."""
@@ -32,17 +34,22 @@ def merge_states(known: Iterable[pa.Table], unknown: Iterable[pa.Table]) -> pa.T
 
     A key that is in both is unknown.
 
-    >>> known = pa.table({"key": ["a", "b"], "content": ["1", "2"]}, STATE_SCHEMA)
-    >>> unknown = pa.table({"key": ["b", "b"], "content": [None, None]}, STATE_SCHEMA)
-    >>> merge_states([known], [unknown]).to_pylist()
+    >>> known = to_state(["a", "b"], ["1", "2"])
+    >>> merge_states([known], [to_state(["b", "b"])]).select(["key", "content"]).to_pylist()
     [{'key': 'b', 'content': None}, {'key': 'a', 'content': '1'}]
     """
     empty = STATE_SCHEMA.empty_table()
     doubtful = pa.concat_tables([empty, *unknown])["key"].unique()
     sure = pa.concat_tables([empty, *known])
     sure = sure.filter(pc.invert(pc.is_in(sure["key"], doubtful)))
-    nulls = pa.nulls(len(doubtful), pa.string())
-    return pa.concat_tables([pa.table([doubtful, nulls], STATE_SCHEMA), sure])
+    return pa.concat_tables([to_state(doubtful), sure])
+
+
+def to_state(keys: Any, content: Any = None) -> pa.Table:
+    """Return a state of keys and what they hold: unknown without `content`."""
+    n = len(keys)
+    content = pa.nulls(n, pa.string()) if content is None else content
+    return pa.table([keys, content, pa.nulls(n, pa.binary())], schema=STATE_SCHEMA)
 
 
 class Diff:
@@ -52,16 +59,23 @@ class Diff:
         there = there.combine_chunks()
         self._keys = there["key"].combine_chunks()
         self._content = there["content"].combine_chunks()
+        self._checksums = there["checksum"].combine_chunks()
         self._wanted = np.zeros(len(self._keys), np.bool_)
 
     def split(self, wanted: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        """Return the wanted entries that must be put, and those that lie there already."""
+        """Return the wanted entries that must be put, and those that lie there already.
+
+        The latter have the checksums of what lies there.
+        """
         if not len(self._keys):
             return wanted, wanted.slice(0, 0)
         where = pc.index_in(wanted["key"], self._keys)
         self._wanted[where.drop_null().to_numpy()] = True
         same = pc.equal(self._content.take(where), wanted["content"]).fill_null(False)
-        return wanted.filter(pc.invert(same)), wanted.filter(same)
+        kept = wanted.filter(same)
+        column = kept.schema.get_field_index("checksum")
+        kept = kept.set_column(column, "checksum", self._checksums.take(where.filter(same)))
+        return wanted.filter(pc.invert(same)), kept
 
     def gone(self) -> pa.Array:
         """Return the keys that no batch so far wanted."""

@@ -45,6 +45,7 @@ def chunk_entries(target: TargetArray, refs: ChunkRefs) -> pa.RecordBatch:
         location=pa.compute.if_else(inline, pa.scalar(None, pa.string()), locations),
         offset=pa.array(offsets, pa.int64()),
         content=pa.compute.if_else(inline, digests, _identities(locations, offsets, sizes)),
+        checksum=pa.array([None if blob is None else md5(blob) for blob in data], pa.binary()),
         data=pa.array(data, pa.binary()),
     )
 
@@ -64,6 +65,7 @@ def fill_entries(
         location=pa.repeat(identity, n),
         offset=pa.repeat(pa.scalar(0, pa.int64()), n),
         content=pa.repeat(identity, n),
+        checksum=pa.repeat(pa.scalar(md5(fill), pa.binary()), n),
         data=pa.nulls(n, pa.binary()),
     )
 
@@ -92,6 +94,7 @@ def delete_entries(path: str, keys: pa.Array) -> pa.RecordBatch:
         location=pa.nulls(n, pa.string()),
         offset=pa.repeat(pa.scalar(0, pa.int64()), n),
         content=pa.repeat("", n),
+        checksum=pa.nulls(n, pa.binary()),
         data=pa.nulls(n, pa.binary()),
     )
 
@@ -128,6 +131,11 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+def md5(data: bytes) -> bytes:
+    """Return the MD5 digest (RFC 1321) of bytes: what S3 gives as entity tag of a plain object."""
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
 def _identities(
     locations: pa.Array, offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
 ) -> pa.Array:
@@ -146,6 +154,7 @@ def _inline(keys: pa.Array, path: str, data: list[bytes]) -> pa.RecordBatch:
         location=pa.nulls(len(data), pa.string()),
         offset=pa.repeat(pa.scalar(0, pa.int64()), len(data)),
         content=pa.array([seen[blob] for blob in data], pa.string()),
+        checksum=pa.array([md5(blob) for blob in data], pa.binary()),
         data=pa.array(data, pa.binary()),
     )
 

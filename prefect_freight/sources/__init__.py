@@ -77,6 +77,10 @@ class Source(Protocol):
         """Yield the references of all chunks of an array, in the same order each time."""
         ...
 
+    def open_zarr(self, snapshot: Snapshot) -> Any:
+        """Return the snapshot's root (a `zarr.Group` or `zarr.Array`), as zarr-python reads it."""
+        ...
+
     def read(self, location: str, offset: int, size: int) -> bytes:
         """Return exactly `size` bytes of an object; raises as `Store.read` does."""
         ...

@@ -122,6 +122,12 @@ class IcechunkSource:
         except Exception as error:
             raise _translated(error, self.url) from error
 
+    def open_zarr(self, snapshot: Snapshot) -> Any:
+        """Return the snapshot's root, as zarr-python reads it."""
+        import zarr
+
+        return zarr.open(self._session(snapshot), mode="r")
+
     def read(self, location: str, offset: int, size: int) -> bytes:
         """Return exactly `size` bytes of an object of the repository's storage."""
         return self._store.read(location, offset, size)

@@ -44,7 +44,7 @@ class Store(Protocol):
         ...
 
     def write(self, key: str, data: bytes) -> None:
-        """Put an object, replacing what is there; a reader sees the old or the new, never a part."""
+        """Put an object in place of what is there; a reader sees the old or the new, no part."""
         ...
 
     def write_new(self, key: str, data: bytes) -> bool:

@@ -42,6 +42,13 @@ def open_store(url: str, config: StoreConfig | None = None) -> Store:
             return FsspecStore(url, config)
 
 
+def with_checksums(store: Store) -> Store:
+    """Return the store, sending a checksum with every put if it knows how to."""
+    from prefect_freight.stores.s3 import S3Store
+
+    return store.with_checksums() if isinstance(store, S3Store) else store
+
+
 def _local(path: str) -> Store:
     from prefect_freight.stores.local import LocalStore
 

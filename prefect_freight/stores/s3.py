@@ -41,17 +41,30 @@ UNCARRIED = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 class S3Store:
     """Objects of a bucket under a prefix; without an answer for `idle_s`, a request has failed."""
 
-    def __init__(self, bucket: str, prefix: str, config: StoreConfig, idle_s: int = IDLE_S) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        config: StoreConfig,
+        idle_s: int = IDLE_S,
+        checksum: str | None = None,
+    ) -> None:
         if prefix and UNCARRIED.search(prefix):
             raise ConfigError(f"expected s3://bucket/folder/folder, found {prefix!r} for folders")
         self._bucket, self._prefix, self._config, self._idle_s = bucket, prefix, config, idle_s
+        self._checksum = checksum
         self._opened: dict[int, obstore.store.S3Store] = {}
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return S3Store, (self._bucket, self._prefix, self._config, self._idle_s)
+        made_of = (self._bucket, self._prefix, self._config, self._idle_s, self._checksum)
+        return S3Store, made_of
+
+    def with_checksums(self) -> "S3Store":
+        """Return the same store, which sends a SHA-256 with every put for the server to check."""
+        return S3Store(self._bucket, self._prefix, self._config, self._idle_s, "SHA256")
 
     @property
     def url(self) -> str:
@@ -210,7 +223,9 @@ class S3Store:
     def _client(self, put_bytes: int = 0) -> "obstore.store.S3Store":
         idle_s = LARGE_PUT_IDLE_S if put_bytes > LARGE_PUT_BYTES else self._idle_s
         if idle_s not in self._opened:
-            self._opened[idle_s] = open_obstore(self._bucket, self._prefix, self._config, idle_s)
+            self._opened[idle_s] = open_obstore(
+                self._bucket, self._prefix, self._config, idle_s, self._checksum
+            )
         return self._opened[idle_s]
 
     def _call[T](self, verb: str, key: str, call: Callable[[], T]) -> T:

@@ -92,7 +92,11 @@ class _Provider:
 
 
 def open_obstore(
-    bucket: str, prefix: str, config: StoreConfig, idle_s: int = IDLE_S
+    bucket: str,
+    prefix: str,
+    config: StoreConfig,
+    idle_s: int = IDLE_S,
+    checksum: str | None = None,
 ) -> "obstore.store.S3Store":
     """Return obstore's client, which gives a request up after `idle_s` without an answer."""
     import obstore.store
@@ -104,6 +108,7 @@ def open_obstore(
         "virtual_hosted_style_request": config.virtual_hosted_style,
         "skip_signature": True if config.anonymous else False if ours else None,
         "credential_provider": _Provider(config) if ours else None,
+        "checksum_algorithm": checksum,
     }
     return obstore.store.S3Store(
         bucket,

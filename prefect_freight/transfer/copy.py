@@ -32,6 +32,7 @@ from prefect_freight.model import (
     Unit,
     ignore_event,
 )
+from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
@@ -142,16 +143,18 @@ class _Mover:
     def _move(self, batch: "_Batch", entry: dict[str, Any]) -> None:
         try:
             with self._budget.take(entry["size"]):
-                retrying(lambda: self._do(entry))
+                checksum = retrying(lambda: self._do(entry))
         except Exception as error:  # noqa: BLE001 - a thread's error would be lost
             batch.fail(entry["key"])
             self._failed(entry, error)
         else:
+            batch.put(entry["key"], checksum)
             self._succeeded(entry)
         if batch.one_less():
             self._close(batch)
 
-    def _do(self, entry: dict[str, Any]) -> None:
+    def _do(self, entry: dict[str, Any]) -> str:
+        """Move an object; return the MD5 of what was put, or an empty text."""
         if self._stopped():
             self.stop(IncompleteError("interrupted"))
         if self._stop is not None:
@@ -159,11 +162,12 @@ class _Mover:
         key, size = entry["key"], entry["size"]
         if entry["action"] == Action.DELETE:
             self._destination.delete([key])
-            return
+            return ""
         data = self._read(entry)
         if len(data) != size:
             raise IntegrityError(f"expected {size} bytes for {key!r}, found {len(data)}")
         self._destination.write(key, data)
+        return bytes(entry["checksum"] or md5(data)).hex()
 
     def _read(self, entry: dict[str, Any]) -> bytes:
         data: bytes
@@ -232,6 +236,9 @@ class _Batch:
         self.skipped = len(rows) - len(self.entries)
         self._left = len(self.entries)
         self._failed: list[str] = []
+        known = earlier.checksums if earlier and len(earlier.checksums) == len(rows) else None
+        checksums = known or [""] * len(rows)
+        self._checksums = {row["key"]: c for row, c in zip(rows, checksums, strict=True)}
         self._lock = threading.Lock()
 
     def one_less(self) -> bool:
@@ -240,12 +247,21 @@ class _Batch:
             self._left -= 1
             return self._left == 0
 
+    def put(self, key: str, checksum: str) -> None:
+        with self._lock:
+            self._checksums[key] = checksum
+
     def fail(self, key: str) -> None:
         with self._lock:
             self._failed.append(key)
 
     def record(self) -> BatchRecord:
-        return BatchRecord(self._objects, self._bytes, tuple(sorted(self._failed)))
+        return BatchRecord(
+            self._objects,
+            self._bytes,
+            tuple(sorted(self._failed)),
+            tuple(self._checksums.values()),
+        )
 
 
 class _ByteBudget:

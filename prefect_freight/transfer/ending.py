@@ -7,22 +7,26 @@ from prefect_freight.errors import FreightError, IncompleteError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.report import plan_report
 from prefect_freight.retry import retrying
+from prefect_freight.sources import Source
 from prefect_freight.stores import Store
-from prefect_freight.transfer.manifest import read_manifest
+from prefect_freight.transfer.checksums import keep_checksums
 from prefect_freight.transfer.marker import write_failure, write_success
 from prefect_freight.transfer.runs import State, run_of, write_run
 from prefect_freight.transfer.state import count_copy
-from prefect_freight.transfer.verify import Differences, compare_sizes
+from prefect_freight.transfer.verify import Differences, compare
 
 NAMED = 5
 
 
-def verify_copy(destination: Store, job: Job) -> Differences:
-    """List the destination and compare it with the manifest, as far as the options ask for it."""
-    manifest = read_manifest(destination, job)
-    if job.options.verify == "none" or manifest is None:
-        return Differences()
-    return retrying(lambda: compare_sizes(destination, job))
+def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
+    """Compare the copy with the manifest, and with the source, as far as the options ask for it."""
+    keep_checksums(destination, job)
+    differences = compare(destination, job, job.options.verify)
+    if job.options.verify == "values":
+        from prefect_freight.transfer.values import compare_values
+
+        compare_values(source, destination, job, differences)
+    return differences
 
 
 def finish(

@@ -28,6 +28,8 @@ class BatchRecord:
     bytes: int
     failed: tuple[str, ...] = ()
     """Keys that could not be moved; a retry moves only these."""
+    checksums: tuple[str, ...] = ()
+    """MD5 of each entry's bytes in hexadecimal, in the batch's order; "" where nothing was put."""
 
 
 class Ledger:
@@ -45,6 +47,7 @@ class Ledger:
             "objects": record.objects,
             "bytes": record.bytes,
             "failed": list(record.failed),
+            "checksums": list(record.checksums),
         }
         key = self._key(round_, batch)
         retrying(lambda: self._destination.write(key, json.dumps(data).encode()))
@@ -71,7 +74,12 @@ class Ledger:
             record = json.loads(retrying(lambda: self._destination.read(key)))
             if record["batch"] != batch or record["format_version"] > FORMAT_VERSION:
                 return None
-            return BatchRecord(record["objects"], record["bytes"], tuple(record["failed"]))
+            return BatchRecord(
+                record["objects"],
+                record["bytes"],
+                tuple(record["failed"]),
+                tuple(record.get("checksums", ())),
+            )
         except (NotFoundError, ValueError, KeyError, TypeError):
             return None
 

@@ -33,6 +33,8 @@ from prefect_freight.stores import Store
 
 ROWS_PER_PART = 64_000
 INLINE_BYTES_PER_PART = 32 * 2**20
+CHECKSUM_BYTES = 16
+NO_CHECKSUM = bytes(CHECKSUM_BYTES)
 MOVED = tuple(round_ for round_ in Round if not round_.startswith("kept-"))
 
 
@@ -199,6 +201,8 @@ class Manifest:
             if part.round not in rounds or (nodes is not None and not {*part.nodes} & {*nodes}):
                 continue
             table = read_part(destination, self.folder + part.key, [*columns, "node"])
+            if "checksum" in columns and part.round in MOVED:
+                table = _with_checksums(table, self._read_checksums(destination, part))
             if nodes is not None:
                 table = table.filter(pc.is_in(table["node"], pa.array(list(nodes), pa.string())))
             yield table.select(columns)
@@ -206,6 +210,17 @@ class Manifest:
     def read_fill(self, destination: Store, identity: str) -> bytes:
         """Return a chunk of fill values."""
         return destination.read(f"{self.folder}fill-{identity}")
+
+    def write_checksums(self, destination: Store, part: Part, checksums: Iterable[str]) -> None:
+        """Keep the MD5 (hexadecimal) of each entry of a part beside it, as 16 bytes a row."""
+        data = b"".join(bytes.fromhex(c) if c else NO_CHECKSUM for c in checksums)
+        retrying(lambda: destination.write(f"{self.folder}{part.key}.md5", data))
+
+    def _read_checksums(self, destination: Store, part: Part) -> bytes:
+        try:
+            return retrying(lambda: destination.read(f"{self.folder}{part.key}.md5"))
+        except NotFoundError:
+            return b""
 
     def to_index(self) -> dict[str, Any]:
         """Return what `manifest.json` holds."""
@@ -239,6 +254,16 @@ def _part(said: dict[str, Any]) -> Part:
     return Part(
         said["key"], Round(said["round"]), batches, said["first_batch"], tuple(said["nodes"])
     )
+
+
+def _with_checksums(table: pa.Table, data: bytes) -> pa.Table:
+    if len(data) != CHECKSUM_BYTES * table.num_rows:
+        return table
+    column = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(CHECKSUM_BYTES), table.num_rows, [None, pa.py_buffer(data)]
+    ).cast(pa.binary())
+    known = pc.if_else(pc.equal(column, NO_CHECKSUM), pa.scalar(None, pa.binary()), column)
+    return table.set_column(table.schema.get_field_index("checksum"), "checksum", known)
 
 
 def read_part(destination: Store, key: str, columns: list[str] | None = None) -> pa.Table:

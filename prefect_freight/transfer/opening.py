@@ -15,7 +15,7 @@ from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 from prefect_freight.transfer.manifest import read_manifest
 from prefect_freight.transfer.runs import Run, read_last, read_runs, run_of, write_run
-from prefect_freight.transfer.verify import compare_sizes, list_data
+from prefect_freight.transfer.verify import compare, list_data
 
 NAMED = 3
 ASSUMED = (
@@ -147,7 +147,7 @@ def _still_whole(destination: Store, job: Job) -> bool:
     manifest = read_manifest(destination, job)
     if manifest is None:
         return False
-    return job.options.verify == "none" or compare_sizes(destination, job).whole
+    return compare(destination, job, job.options.verify).whole
 
 
 def _refuse_overlap(source: Source, destination: Store) -> None:

@@ -54,16 +54,23 @@ class Partitions:
 
 @contextmanager
 def partitioned(
-    schema: pa.Schema, rows: int, left: Iterable[pa.Table], right: Iterable[pa.Table]
+    schemas: tuple[pa.Schema, pa.Schema],
+    rows: int,
+    left: Iterable[pa.Table],
+    right: Iterable[pa.Table],
 ) -> Iterator[Iterator[tuple[pa.Table, pa.Table]]]:
     """Give pairs of partitions of two tables: equal keys are in the same pair.
 
-    `rows` is how many are expected on the larger side; more only cost memory.
+    `schemas` are the columns that are taken of each; `rows` is how many are expected on the larger
+    side, and more only cost memory.
     """
     count = max(1, -(-rows // ROWS_PER_PARTITION))
     folder = tempfile.mkdtemp(prefix="freight-")
     try:
-        sides = [Partitions(schema, count, folder, name) for name in ("left", "right")]
+        sides = [
+            Partitions(schema, count, folder, name)
+            for schema, name in zip(schemas, ("left", "right"), strict=True)
+        ]
         for side, tables in zip(sides, (left, right), strict=True):
             for table in tables:
                 side.add(table)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_freight.model import COPY_ROUNDS, Job, Round
-from prefect_freight.plan.diff import STATE_SCHEMA, merge_states
+from prefect_freight.plan.diff import STATE_SCHEMA, merge_states, to_state
 from prefect_freight.plan.withdraw import DOCUMENT_PATTERN
 from prefect_freight.stores import Store
 from prefect_freight.transfer.manifest import MOVED, ArrayRecord, Manifest, manifest_of
@@ -146,4 +146,4 @@ def _homes(manifest: Manifest) -> dict[str, list[str]]:
 def _unknown(table: pa.Table, *, documents: bool) -> pa.Table:
     is_document = pc.match_substring_regex(table["key"], DOCUMENT_PATTERN)
     keys = table.filter(is_document if documents else pc.invert(is_document))["key"]
-    return pa.table([keys, pa.nulls(len(keys), pa.string())], STATE_SCHEMA)
+    return to_state(keys.combine_chunks())

@@ -4,14 +4,14 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_freight.plan.diff import STATE_SCHEMA, Diff, merge_states
+from prefect_freight.plan.diff import Diff, merge_states, to_state
 
 CONTENT = st.dictionaries(st.text("abc/", max_size=3), st.text("xyz", min_size=1, max_size=1))
 
 
 def rows(said: dict[str, str | None]) -> pa.RecordBatch:
-    columns = [pa.array(list(said), pa.string()), pa.array(list(said.values()), pa.string())]
-    return pa.record_batch(columns, STATE_SCHEMA)
+    table = to_state(pa.array(list(said), pa.string()), pa.array(list(said.values()), pa.string()))
+    return pa.RecordBatch.from_pydict(table.to_pydict(), table.schema)
 
 
 def keys(batch: pa.RecordBatch) -> set[str]:

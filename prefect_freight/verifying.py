@@ -1,0 +1,129 @@
+"""Verifying a copy later and on its own, from the manifest that lies beside it."""
+
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
+
+from prefect_freight.config import StoreConfig
+from prefect_freight.errors import InputError
+from prefect_freight.model import FORMAT_VERSION, Format, Job, Options, Snapshot, VerifyLevel
+from prefect_freight.sources import Source
+from prefect_freight.sources.opening import open_source
+from prefect_freight.stores import Store
+from prefect_freight.stores.opening import open_store
+from prefect_freight.transfer.preview import preview
+from prefect_freight.transfer.runs import Run, read_last, read_runs
+from prefect_freight.transfer.verify import Differences, compare
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What lies at a destination, compared with what should."""
+
+    destination: str
+    source: str
+    ref: str
+    snapshot: str
+    level: str
+    """The level that was compared: `checksums`, or `values`."""
+    differences: Differences
+    notes: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """The copy is the snapshot, all of it and nothing else."""
+        return self.differences.whole and not self.differences.foreign
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verification as plain JSON values."""
+        found = self.differences
+        return {
+            "format_version": FORMAT_VERSION,
+            "destination": self.destination,
+            "source": self.source,
+            "ref": self.ref,
+            "snapshot": self.snapshot,
+            "level": self.level,
+            "whole": self.whole,
+            "missing": found.missing_keys,
+            "wrong": [{"key": key, "found": said} for key, said in found.wrong_keys],
+            "foreign": found.foreign_keys,
+            "notes": list(self.notes),
+        }
+
+
+def verify(
+    destination: str | PurePath | Store,
+    *,
+    source: str | PurePath | Source | None = None,
+    values: bool = False,
+    config: StoreConfig | None = None,
+    source_config: StoreConfig | None = None,
+) -> Verification:
+    """Compare a copy with its manifest: keys, sizes, and every object's checksum.
+
+    With `source` the manifest is compared with the snapshot too, and with `values` what zarr
+    decodes of both. Raises `InputError` if no whole export is recorded there.
+    """
+    if isinstance(destination, str | PurePath):
+        destination = open_store(str(destination), config)
+    last = read_last(destination)
+    if last is None:
+        raise InputError(
+            f"expected a whole export at {destination.url}, found no record of any. "
+            "Only a copy that prefect-freight made can be verified"
+        )
+    if values and source is None:
+        source = last.source
+    if isinstance(source, str | PurePath):
+        source = open_source(str(source), source_config)
+    job = _job(last, destination, "values" if values else "checksums")
+    differences = compare(destination, job, "checksums")
+    if source is not None:
+        _compare_source(source, destination, job, differences)
+        if values:
+            from prefect_freight.transfer.values import compare_values
+
+            compare_values(source, destination, job, differences)
+    later = [run for run in read_runs(destination, after=last.sequence) if run.state != "whole"]
+    return Verification(
+        destination.url,
+        last.source,
+        last.ref,
+        last.snapshot,
+        job.options.verify,
+        differences,
+        tuple(_note(run) for run in later),
+    )
+
+
+def _compare_source(source: Source, destination: Store, job: Job, found: Differences) -> None:
+    """Add what an export of the snapshot's difference to its own copy would still have to do."""
+    said = preview(source, destination, replace(job, sequence=job.sequence + 1))
+    for path, counts in said.nodes.items():
+        if counts["puts"] or counts["deletes"]:
+            found.add_wrong(
+                path or "/",
+                f"the manifest is not that of the snapshot: {counts['puts']} objects differ, "
+                f"{counts['deletes']} are too many",
+            )
+
+
+def _job(run: Run, destination: Store, level: VerifyLevel) -> Job:
+    return Job(
+        export_id=run.export_id,
+        sequence=run.sequence,
+        snapshot=Snapshot(run.source, run.ref, run.snapshot),
+        destination=destination.url,
+        options=Options(Format(run.format), level),
+        started_at=run.started_at,
+        resumed=False,
+        base=run.snapshot,
+    )
+
+
+def _note(run: Run) -> str:
+    return (
+        f"run {run.sequence}, of {run.ref} (snapshot {run.snapshot}), began later and is "
+        f"{run.state}: what it changed is not what this manifest says"
+    )

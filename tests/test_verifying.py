@@ -1,0 +1,87 @@
+"""Verification: during the export, and later on its own from the manifest that lies there."""
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+from histories import History, create, write
+from servers import S3Server
+from test_cli import freight
+
+from prefect_freight import export
+from prefect_freight.errors import InputError
+from prefect_freight.stores import Store
+from prefect_freight.stores.opening import open_store
+from prefect_freight.verifying import verify
+
+ship = functools.partial(export, settle_s=0)
+
+
+@pytest.fixture(params=["local", "s3"])
+def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "local":
+        return open_store(str(tmp_path / "copy"))
+    s3: S3Server = request.getfixturevalue("s3")
+    return open_store(f"s3://{s3.new_bucket()}/copy", s3.config())
+
+
+@pytest.mark.parametrize("level", ["checksums", "values"])
+def test_an_export_may_verify_checksums_or_values(
+    weather: Path, destination: Store, level: str
+) -> None:
+    assert ship(weather, destination, verify=level).verified == level
+
+
+def test_what_changed_since_is_found_and_named(weather: Path, destination: Store) -> None:
+    ship(weather, destination)
+    assert verify(destination, source=weather, values=True).whole
+    flipped = bytearray(destination.read("surface/temperature/0.0.0"))
+    flipped[len(flipped) // 2] ^= 1
+    destination.write("surface/temperature/0.0.0", bytes(flipped))
+    destination.delete(["surface/lat/0"])
+    destination.write("surface/foreign", b"mine")
+    found = verify(destination).to_dict()
+    assert [wrong["key"] for wrong in found["wrong"]] == ["surface/temperature/0.0.0"]
+    assert found["missing"] == ["surface/lat/0"]
+    assert found["foreign"] == ["surface/foreign"]
+    assert not found["whole"]
+
+
+def test_checksums_outlive_incremental_exports(tmp_path: Path, destination: Store) -> None:
+    history = History(tmp_path / "repository")
+    history.commit(create("a", 40), create("b", 9))
+    ship(history.path, destination)
+    for value in (7, 8):
+        history.commit(write("a", slice(0, 3), value))
+        ship(history.path, destination, from_ref="last")
+    assert verify(destination, source=history.path, values=True).whole
+    for key in ("a/5", "b/1"):  # kept in a changed array; of an array that never changed
+        blob = destination.read(key)
+        destination.write(key, blob[:-1] + bytes([blob[-1] ^ 1]))
+    assert [key for key, _ in verify(destination).differences.wrong_keys] == ["a/5", "b/1"]
+
+
+def test_a_copy_of_another_snapshot_is_not_the_sources(tmp_path: Path) -> None:
+    history = History(tmp_path / "repository")
+    history.commit(create("a", 40))
+    report = ship(history.path, tmp_path / "copy")
+    other = History(tmp_path / "other")
+    other.commit(create("a", 40, dtype="f8"))
+    assert verify(tmp_path / "copy", source=history.path).whole
+    with pytest.raises(Exception, match=report.snapshot):
+        verify(tmp_path / "copy", source=other.path)
+
+
+def test_a_place_that_we_never_exported_to_cannot_be_verified(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no record of any"):
+        verify(tmp_path)
+
+
+def test_the_command_exits_with_one_and_names_what_is_wrong(weather: Path, tmp_path: Path) -> None:
+    ship(weather, tmp_path / "copy")
+    assert freight("verify", tmp_path / "copy").returncode == 0
+    (tmp_path / "copy" / "surface" / "lat" / "0").unlink()
+    done = freight("verify", tmp_path / "copy")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "missing surface/lat/0")
+    assert json.loads(freight("verify", tmp_path / "copy", "--json").stdout)["whole"] is False
