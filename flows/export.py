@@ -19,6 +19,7 @@ from prefect_freight.errors import FreightError, IncompleteError, InputError
 from prefect_freight.exporting import (
     MAX_CONCURRENCY,
     ROUND_TEXT,
+    checked,
     fail,
     hold_lock,
     plan_options,
@@ -113,7 +114,7 @@ def export_repo(
     """
     log = get_run_logger()
     options = plan_options(format, concurrency, verify, on_existing, from_ref=from_ref)
-    opened, store = open_given_source(source), open_given_store(destination)
+    opened, store = open_given_source(source), checked(open_given_store(destination), options)
     snapshot = tasks.resolve(opened, ref)
     log.info("%s of %s is snapshot %s", ref, opened.url, snapshot.id)
     job = tasks.look_at_job(opened, store, snapshot, options)

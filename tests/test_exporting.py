@@ -146,7 +146,7 @@ def test_exporting_another_snapshot_over_a_copy_leaves_nothing_of_the_old(
 def test_an_occupied_destination_is_refused_and_left_alone(weather: Path, tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "precious").write_bytes(b"mine")
-    with pytest.raises(DestinationError, match="'precious'.*--on-existing merge"):
+    with pytest.raises(DestinationError, match=r"'precious'.*--on-existing merge"):
         export(weather, tmp_path / "copy")
     assert tree(tmp_path / "copy") == {"precious": b"mine"}
 
@@ -169,7 +169,6 @@ def test_what_the_format_cannot_say_is_refused_before_anything_is_written(
     path = new_repository(write)
     with pytest.raises(UnsupportedNodeError, match=r"'deep/sharded'.*shard"):
         export(path, tmp_path / "copy")
-    assert not tree(tmp_path).keys() & {"copy"} and not data(tmp_path / "copy")
     assert tree(tmp_path / "copy") == {}
 
 

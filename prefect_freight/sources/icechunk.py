@@ -86,7 +86,13 @@ class IcechunkSource:
         # Icechunk's synchronous call holds the interpreter while it waits for the store; the lock's
         # renewal in another thread would wait with it.
         inspect = self._open().inspect_snapshot_async
-        found = self._ask(lambda: run(inspect(snapshot.id)))["nodes"]
+        try:
+            found = self._ask(lambda: run(inspect(snapshot.id)))["nodes"]
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"expected snapshot {snapshot.id} ({snapshot.ref}) in {self.url}, found it gone: "
+                "expired and collected, or never there. Export another ref"
+            ) from error
         nodes = sorted(
             (node["path"].strip("/"), node["node_type"], node.get("manifest_refs", []))
             for node in found

@@ -17,7 +17,8 @@ def table(keys: range) -> pa.Table:
 def test_equal_keys_meet_and_none_is_lost(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitions, "ROWS_PER_PARTITION", 1000)
     left, right = range(rows), range(rows // 2, rows * 2)
-    with partitioned((SCHEMA, SCHEMA), rows, [table(left)], [table(right), table(range(0))]) as pairs:
+    more = [table(right), table(range(0))]
+    with partitioned((SCHEMA, SCHEMA), rows, [table(left)], more) as pairs:
         found = [(set(a["key"].to_pylist()), set(b["key"].to_pylist())) for a, b in pairs]
     assert len(found) == (1 if rows == 10 else 3)
     assert set().union(*(a for a, _ in found)) == {f"a/{k}" for k in left}
