@@ -24,8 +24,8 @@ class Store(Protocol):
     """Objects under one root.
 
     All methods may be called from many threads at once, and a store can be pickled: it opens its
-    connection on first use. None retries (see `prefect_freight.retry`), and all raise only errors
-    of `prefect_freight.errors`: `TransientError` for what may pass, `AccessError`,
+    connection on first use. None but `list` retries (see `prefect_freight.retry`), and all raise
+    only errors of `prefect_freight.errors`: `TransientError` for what may pass, `AccessError`,
     `NoSuchBucketError`, `NotFoundError`, `StorageFullError`, `InputError` for a key that the store
     cannot hold.
     """
@@ -58,6 +58,7 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
         """Yield all objects whose key starts with `prefix` as pages of `LISTING_SCHEMA`.
 
-        `prefix` is empty or ends in `/`. The order is the store's. A missing root is empty.
+        `prefix` is empty or ends in `/`. The order is the store's. A missing root is empty. What
+        breaks is taken up where it broke, since the caller could only begin anew: do not retry it.
         """
         ...

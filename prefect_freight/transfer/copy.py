@@ -93,6 +93,10 @@ def move_unit(
     return skipped + mover.outcome
 
 
+class _GivenUp(Exception):  # noqa: N818 - never leaves this module
+    """The unit was stopped before this object's turn came."""
+
+
 class _Mover:
     """The batches under way, and what came of those before."""
 
@@ -158,7 +162,7 @@ class _Mover:
         if self._stopped():
             self.stop(IncompleteError("interrupted"))
         if self._stop is not None:
-            raise self._stop
+            raise _GivenUp  # not the error itself, which may be one that is tried again
         key, size = entry["key"], entry["size"]
         if entry["action"] == Action.DELETE:
             self._destination.delete([key])
@@ -194,6 +198,8 @@ class _Mover:
         self._on_event(Moved(1, one.bytes))
 
     def _failed(self, entry: dict[str, Any], error: Exception) -> None:
+        if isinstance(error, _GivenUp) and self._stop is not None:
+            error = self._stop
         known = error if isinstance(error, FreightError) else InternalError(repr(error))
         failure = Failure(
             entry["key"],

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from prefect_freight.errors import NotFoundError
 from prefect_freight.model import FORMAT_VERSION, Job, Round, Unit
 from prefect_freight.retry import retrying
@@ -63,11 +61,8 @@ class Ledger:
     def _list(self, unit: Unit) -> Iterable[str]:
         folders = range(unit.first // BATCHES_PER_FOLDER, unit.stop // BATCHES_PER_FOLDER + 1)
         for folder in folders:
-            for page in self._pages(f"{self._folder}/{unit.round}/{folder:06d}/"):
+            for page in self._destination.list(f"{self._folder}/{unit.round}/{folder:06d}/"):
                 yield from page["key"].to_pylist()
-
-    def _pages(self, prefix: str) -> list[pa.RecordBatch]:
-        return retrying(lambda: list(self._destination.list(prefix)))
 
     def _read(self, key: str, batch: int) -> BatchRecord | None:
         try:
@@ -91,7 +86,7 @@ def recorded_batches(destination: Store, area: str) -> list[tuple[Round, int]]:
     """Return which batches the ledger of a run has a record of, whole or not."""
     prefix = f"{area}/ledger/"
     found = []
-    for page in retrying(lambda: list(destination.list(prefix))):
+    for page in destination.list(prefix):
         for key in page["key"].to_pylist():
             round_, _, name = key.removeprefix(prefix).split("/")
             found.append((Round(round_), int(name.removesuffix(".json"))))

@@ -20,7 +20,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Self
 
@@ -34,6 +34,9 @@ LOCK = f"{CONTROL_AREA}/lock"
 LEASE_S = 45.0
 RENEW_S = 12.0
 LOOK_S = 1.0
+
+_held_here: set[str] = set()
+"""Owners of the locks that exports in this process hold or want."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,12 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """The process is seen to be gone; False where that cannot be seen."""
+        """The process is seen to be gone; False where that cannot be seen.
+
+        This process can be seen to have ended the export, though its lock could not be deleted.
+        """
+        if self.is_here and self.pid == os.getpid():
+            return self.owner not in _held_here
         return bool(self.place) and self.place == _place() and _began(self.pid) != self.began
 
     @property
@@ -97,11 +105,16 @@ class Lock:
             raise LockedError(self._lost)
 
     def release(self) -> None:
-        """End the renewal, and give the lock up if it is still ours."""
+        """End the renewal, and give the lock up if it is still ours.
+
+        Raises nothing: what could not be deleted must not hide how the export ended, and whoever
+        comes next sees that nobody holds it any more.
+        """
         self._ended.set()
         self._thread.join()
         if not self._lost:
-            retrying(lambda: self._destination.delete(self._keys))
+            with suppress(FreightError):
+                retrying(lambda: self._destination.delete(self._keys))
 
     def _renew(self) -> None:
         renewals, renewed_at = 0, time.monotonic()
@@ -137,12 +150,16 @@ def hold_lock(
     `LockedError`, which says who holds the lock since when, if the holder lives.
     """
     holder = Holder.this()
-    keys = _Waiting(destination, holder, on_event, sleep, clock).acquire(LOCK)
-    lock = Lock(destination, holder, keys)
+    _held_here.add(holder.owner)
     try:
-        yield lock
+        keys = _Waiting(destination, holder, on_event, sleep, clock).acquire(LOCK)
+        lock = Lock(destination, holder, keys)
+        try:
+            yield lock
+        finally:
+            lock.release()
     finally:
-        lock.release()
+        _held_here.discard(holder.owner)
 
 
 def read_holder(destination: Store, key: str = LOCK) -> Holder | None:

@@ -88,8 +88,7 @@ def read_last(destination: Store) -> Run | None:
 
 def read_runs(destination: Store, after: int = -1) -> list[Run]:
     """Return the runs with a sequence number above `after`, in their order."""
-    pages = retrying(lambda: list(destination.list(RUNS)))
-    keys = sorted(key for page in pages for key in page["key"].to_pylist())
+    keys = sorted(key for page in destination.list(RUNS) for key in page["key"].to_pylist())
     found = [_read(destination, key) for key in keys if _sequence(key) > after]
     return [run for run in found if run is not None]
 
