@@ -77,7 +77,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
         ("Format", report.format),
         ("Marker", _code(report.marker)),
     ]
-    parts = [f"# Export of {_code(report.ref)}", f"{state}.", _table(("", ""), rows)]
+    parts = [f"# Export of {_code(report.ref)}", f"{state}.", _table(("Stat", "Value"), rows)]
     if reason:
         parts.insert(2, f"> {_cell(reason)}")
     if outcome.failures:
