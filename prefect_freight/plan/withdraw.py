@@ -2,12 +2,14 @@
 
 A reader must never decode new chunks by an old document. Where a new document reads chunks in
 another way, the array leaves the consolidated metadata and loses its document before its first
-chunk is touched, and comes back with the rest of the metadata, when it is whole.
+chunk is touched, and comes back with the rest of the metadata, when it is whole. So does an array
+that became smaller: a chunk at its new edge holds padding where the old document shows values.
 """
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prefect_freight.model import Format
@@ -33,13 +35,33 @@ DECODING_ATTRIBUTES = {
 }
 
 
-def reading_identity(documents: Iterable[tuple[str, bytes]]) -> str:
-    """Return a digest of all that a reader needs to make values of an array's chunks.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a document has the chunks of its array read."""
 
-    The shape is not part of it: chunks of a grown or shrunk array are read as before.
-    """
-    needed = [_decoding_part(json.loads(data)) for _, data in sorted(documents)]
-    return hashlib.blake2b(json.dumps(needed, sort_keys=True).encode(), digest_size=16).hexdigest()
+    identity: str
+    """Digest of all that makes values of chunks: type, codecs, chunk shape, CF attributes."""
+    shape: tuple[int, ...]
+
+    def can_read(self, new: "Reading") -> bool:
+        """Say whether chunks written for `new` are read right by the document that says this.
+
+        >>> Reading("x", (4,)).can_read(Reading("x", (9,)))
+        True
+        >>> Reading("x", (4,)).can_read(Reading("x", (3,)))
+        False
+        """
+        return self.identity == new.identity and all(
+            n <= m for n, m in zip(self.shape, new.shape, strict=True)
+        )
+
+
+def reading_of(documents: Iterable[tuple[str, bytes]]) -> Reading:
+    """Return how an array's documents, of Zarr 2 or of Zarr 3, have its chunks read."""
+    said = [json.loads(data) for _, data in sorted(documents)]
+    needed = json.dumps([_decoding_part(document) for document in said], sort_keys=True)
+    shape = next(tuple(document["shape"]) for document in said if "shape" in document)
+    return Reading(hashlib.blake2b(needed.encode(), digest_size=16).hexdigest(), shape)
 
 
 def _decoding_part(document: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +96,9 @@ def without_arrays(consolidated: bytes, paths: Collection[str]) -> bytes:
 
 
 def plan_withdrawals(
-    there: dict[str, set[str]], arrays: dict[str, str], groups: Collection[str]
+    there: Mapping[str, Collection[Reading]],
+    arrays: Mapping[str, Reading],
+    groups: Collection[str],
 ) -> set[str]:
     """Return the paths of arrays that lie there and must leave before new chunks arrive.
 
@@ -85,7 +109,9 @@ def plan_withdrawals(
     """
     kinds = {*arrays, *groups}
     otherwise = {
-        path for path, readings in there.items() if path in arrays and readings != {arrays[path]}
+        path
+        for path, readings in there.items()
+        if path in arrays and not all(old.can_read(arrays[path]) for old in readings)
     }
     displaced = {
         path

@@ -248,7 +248,7 @@ def _translated(error: Exception, url: str) -> Exception:
     match error:
         case icechunk.RepositoryNotFoundError():
             return NotARepositoryError(f"expected an Icechunk repository, found none at {url}")
-        case icechunk.NotFoundError():
+        case icechunk.NotFoundError() | icechunk.IcechunkError(kind="object-not-found"):
             return NotFoundError(text)
         case icechunk.StorageError() if any(word in lowered for word in DENIED):
             return AccessError(

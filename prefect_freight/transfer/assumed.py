@@ -9,6 +9,7 @@ from prefect_freight.model import Job, Snapshot
 from prefect_freight.plan.diff import STATE_SCHEMA
 from prefect_freight.plan.entries import document_entries
 from prefect_freight.plan.layout import TargetArray, plan_consolidated
+from prefect_freight.plan.withdraw import Reading
 from prefect_freight.sources import Source
 from prefect_freight.transfer.manifest import ArrayRecord
 from prefect_freight.transfer.wanted import array_record, plan_target, read_entries
@@ -43,7 +44,7 @@ class SnapshotState:
         """Nothing is, on the user's word."""
         return set()
 
-    def readings(self) -> dict[str, set[str]]:
+    def readings(self) -> dict[str, set[Reading]]:
         """Return for each array the one way that its chunks are read."""
         return {path: {record.reading} for path, record in self._records.items()}
 

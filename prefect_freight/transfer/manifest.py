@@ -28,6 +28,7 @@ from prefect_freight.model import (
 )
 from prefect_freight.plan.batches import Part, plan_batches, plan_units
 from prefect_freight.plan.entries import digest
+from prefect_freight.plan.withdraw import Reading
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
@@ -46,8 +47,8 @@ class ArrayRecord:
     """The run whose manifest has them: this one, or an earlier one since which nothing changed."""
     chunks: str
     """Equal if the array's chunk entries are."""
-    reading: str
-    """Equal if a reader decodes chunks in the same way."""
+    reading: Reading
+    """How its document has its chunks read."""
 
 
 class ManifestWriter:
@@ -243,10 +244,15 @@ def manifest_of(destination: Store, area: str) -> Manifest | None:
     return Manifest(
         f"{area}/manifest/",
         tuple(_part(part) for part in index["parts"]),
-        {path: ArrayRecord(**said) for path, said in index["arrays"].items()},
+        {path: _record(said) for path, said in index["arrays"].items()},
         index["groups"],
         tuple(index["notes"]),
     )
+
+
+def _record(said: dict[str, Any]) -> ArrayRecord:
+    reading = Reading(said["reading"]["identity"], tuple(said["reading"]["shape"]))
+    return ArrayRecord(said["area"], said["chunks"], reading)
 
 
 def _part(said: dict[str, Any]) -> Part:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from prefect_freight.errors import StorageFullError
 from prefect_freight.model import Job, Outcome
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -25,16 +26,23 @@ def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
 def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequence[str]) -> str:
     """Put the marker of a failed export; return its key.
 
-    It has a line per failed operation, at most `MAX_LINES`, and then `lines`.
+    It has a line per failed operation, at most `MAX_LINES`, and then `lines`; only the first of
+    them where there is no room for more.
     """
     failed = [
         f"{failure.action} {failure.key} from {failure.location}: {failure.message}"
         for failure in outcome.failures
     ]
-    said = [*failed, *lines]
-    more = [f"and {len(said) - MAX_LINES} more"] if len(said) > MAX_LINES else []
-    text = "\n".join([*(line.replace("\n", " ") for line in said[:MAX_LINES]), *more, ""])
-    return _write(destination, job.failure_marker, text)
+    said = [line.replace("\n", " ") for line in [*failed, *lines]]
+    try:
+        return _write(destination, job.failure_marker, _some_of(said, MAX_LINES))
+    except StorageFullError:
+        return _write(destination, job.failure_marker, _some_of(said, 1))
+
+
+def _some_of(lines: Sequence[str], count: int) -> str:
+    more = [f"and {len(lines) - count} more"] if len(lines) > count else []
+    return "\n".join([*lines[:count], *more, ""])
 
 
 def withdraw_markers(destination: Store, runs: Iterable[Run]) -> None:

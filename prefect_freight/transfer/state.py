@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from prefect_freight.model import COPY_ROUNDS, Job, Round
 from prefect_freight.plan.diff import STATE_SCHEMA, merge_states, to_state
-from prefect_freight.plan.withdraw import DOCUMENT_PATTERN
+from prefect_freight.plan.withdraw import DOCUMENT_PATTERN, Reading
 from prefect_freight.stores import Store
 from prefect_freight.transfer.manifest import MOVED, ArrayRecord, Manifest, manifest_of
 from prefect_freight.transfer.runs import Run
@@ -34,7 +34,7 @@ class State(Protocol):
         """Paths of nodes of which some keys may hold anything."""
         ...
 
-    def readings(self) -> dict[str, set[str]]:
+    def readings(self) -> dict[str, set[Reading]]:
         """Return for each array every way that its chunks may be read by its document there."""
         ...
 
@@ -74,9 +74,9 @@ class RecordedState:
             for node in part.nodes
         }
 
-    def readings(self) -> dict[str, set[str]]:
+    def readings(self) -> dict[str, set[Reading]]:
         """Return for each array every way that its chunks may be read by its document there."""
-        found: dict[str, set[str]] = {}
+        found: dict[str, set[Reading]] = {}
         for manifest in [*([self._base] if self._base else []), *self._since]:
             for path, record in manifest.arrays.items():
                 found.setdefault(path, set()).add(record.reading)

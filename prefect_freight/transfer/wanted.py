@@ -8,7 +8,7 @@ import pyarrow as pa
 from prefect_freight.model import Format, Snapshot
 from prefect_freight.plan.entries import GridCoverage, chunk_entries, digest, fill_entries
 from prefect_freight.plan.layout import TargetArray, TargetGroup, plan_array, plan_group
-from prefect_freight.plan.withdraw import reading_identity
+from prefect_freight.plan.withdraw import reading_of
 from prefect_freight.sources import Node, Source
 from prefect_freight.transfer.manifest import ArrayRecord
 
@@ -23,9 +23,9 @@ def plan_target(node: Node, format_: Format) -> Target:
 
 def array_record(node: Node, array: TargetArray, area: str) -> ArrayRecord:
     """Return the record of an array whose entries the run of an area holds."""
-    reading = reading_identity(array.documents)
+    reading = reading_of(array.documents)
     fill = digest(array.fill_chunk) if array.fill_chunk is not None else None
-    made_of = json.dumps([node.content, node.path, array.grid, reading, fill])
+    made_of = json.dumps([node.content, node.path, array.grid, reading.identity, fill])
     return ArrayRecord(area, digest(made_of.encode()), reading)
 
 
