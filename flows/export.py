@@ -34,6 +34,7 @@ from prefect_freight.flows.summary import (
     plan_text,
     run_tags,
     short_name,
+    summary_line,
     summary_markdown,
 )
 from prefect_freight.model import (
@@ -272,5 +273,5 @@ def _summarise(report: ExportReport, outcome: Outcome, log: Logger, reason: str 
         create_markdown_artifact(
             summary_markdown(report, outcome, reason),
             key=artifact_key("export", report.destination),
-            description=f"Export of {report.ref}, snapshot {report.snapshot}",
+            description=summary_line(report),
         )

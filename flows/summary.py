@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from prefect_freight.model import ExportReport, Failure, Job, Outcome, Plan
-from prefect_freight.plan.summary import format_bytes, format_rate, summary_rows
+from prefect_freight.plan.summary import format_bytes, format_duration, format_rate, summary_rows
 
 NAMED = 20
 MAX_NAME = 40
@@ -58,6 +58,14 @@ def progress_text(done_objects: int, plan: Plan, moved_bytes: int, seconds: floa
     return (
         f"{done_objects:,} of {plan.objects:,} objects done, {format_bytes(moved_bytes)} moved, "
         f"{format_rate(moved_bytes, seconds)}"
+    )
+
+
+def summary_line(report: ExportReport) -> str:
+    """Return what an export did, as a line."""
+    return (
+        f"{'Whole' if report.whole else 'Not whole'}: {report.objects_transferred:,} objects, "
+        f"{format_bytes(report.bytes_transferred)} in {format_duration(report.seconds)}"
     )
 
 

@@ -26,7 +26,10 @@ def test_a_worker_runs_the_nightly_export(
         "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file, cwd=tmp_path
     )
 
-    started = run_deployment("export-repo/nightly-export", timeout=0, parameters={"ref": "v1"})
+    # As the form of Prefect's UI refers to a block that was picked from its list.
+    picked = {"$ref": {"block_document_slug": "object-store/archive"}}
+    changed = {"ref": "v1", "destination": picked}
+    started = run_deployment("export-repo/nightly-export", timeout=0, parameters=changed)
     worker = ("prefect", "worker", "start", "--pool", "freight", "--type", "process", "--run-once")
     said = prefect_server.run(*worker, cwd=tmp_path, PREFECT_WORKER_QUERY_SECONDS="2")
 

@@ -7,6 +7,7 @@ from prefect_freight.flows.summary import (
     progress_percent,
     progress_text,
     short_name,
+    summary_line,
     summary_markdown,
 )
 from prefect_freight.model import Action, ExportReport, Failure, Outcome, Plan
@@ -97,6 +98,11 @@ def test_the_summary_has_the_four_numbers_snapshot_and_marker() -> None:
         assert f"| {cell} |" in text
     assert "The copy is whole." in text
     assert "failed" not in text.replace("Objects failed", "")
+
+
+@pytest.mark.parametrize(("marker", "state"), [("A_SUCCESS", "Whole"), ("A_FAILURE", "Not whole")])
+def test_an_export_is_summed_up_in_a_line(marker: str, state: str) -> None:
+    assert summary_line(report(marker=marker)) == f"{state}: 1,234 objects, 5.0 MB in 2.0 s"
 
 
 def test_the_summary_of_a_failure_says_why_what_and_what_next() -> None:
