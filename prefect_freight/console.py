@@ -57,11 +57,12 @@ class Progressing:
         """Return objects, bytes, rate and time left."""
         seconds = self._clock() - self._began if self._began is not None else 0.0
         done = self.objects / self.total_objects if self.total_objects else 0.0
-        left = format_duration(seconds / done - seconds) if done else "?"
+        left = f"{format_duration(seconds / done - seconds)} left" if done else ""
+        left = "" if done >= 1 else left
         return (
             f"{self.objects}/{self.total_objects} objects  "
             f"{format_bytes(self.bytes)}/{format_bytes(self.total_bytes)}  "
-            f"{format_rate(self.bytes, seconds)}  {left} left"
+            f"{format_rate(self.bytes, seconds)}  {left}"
         )
 
 
@@ -77,7 +78,6 @@ class LiveDisplay:
             BarColumn(bar_width=30),
             TextColumn("{task.fields[said]}"),
             console=console,
-            transient=True,
         )
         self._bar: TaskID | None = None
         self._drawn_at = 0.0
@@ -87,6 +87,10 @@ class LiveDisplay:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._bar is not None and not self._count.total_objects:
+            self._progress.remove_task(self._bar)  # nothing was to be moved
+        elif self._bar is not None:
+            self._draw("Moved")
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
@@ -240,13 +244,22 @@ def print_summary(report: ExportReport) -> None:
     title = f"Export summary for {report.source}"
     if not console.is_terminal:
         console.print(title, highlight=False, soft_wrap=True)
-        for name, value in summary_rows(report):
+        for name, value in _rows(report):
             console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
         return
     console.print(title, highlight=False, soft_wrap=True)
     table = Table()
     table.add_column("Stat")
     table.add_column("Value")
-    for name, value in summary_rows(report):
+    for name, value in _rows(report):
         table.add_row(name, value)
     console.print(table)
+
+
+def _rows(report: ExportReport) -> list[tuple[str, str]]:
+    more = {
+        "Objects there already": report.objects_skipped,
+        "Objects deleted": report.objects_deleted,
+        "Objects failed": report.objects_failed,
+    }
+    return [*summary_rows(report), *((name, str(n)) for name, n in more.items() if n)]

@@ -7,6 +7,7 @@ with zarr alone, so that nothing else need be installed.
 import base64
 import os
 import struct
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +53,8 @@ def run_demo(directory: str) -> None:
     from prefect_freight.console import print_summary
     from prefect_freight.flows.export import run_export_flow
 
+    # Without a network Prefect's server would complain that it cannot report its use.
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     repository, copy = os.path.join(directory, "repository"), os.path.join(directory, "copy.zarr")
     if not os.path.isdir(os.path.join(repository, "snapshots")):
         click.echo(f"Making an Icechunk repository in {repository}")
@@ -64,18 +67,33 @@ def run_demo(directory: str) -> None:
 
 
 def _next_steps(repository: str, copy: str, marker: str) -> str:
+    bin_, other = _bin(), os.path.join(os.path.dirname(copy), "v1.zarr")
     return f"""
 The copy is in {copy}, a plain Zarr 2 store; {marker} there says that it is whole.
 
 Open it:
-  python -c "import zarr; print(zarr.open_group('{copy}', mode='r').tree())"
-  python -c "import xarray; print(xarray.open_zarr('{copy}/surface'))"
+  {bin_}python -c "import zarr; print(zarr.open_group('{copy}', mode='r').tree())"
+  {bin_}python -c "import xarray; print(xarray.open_zarr('{copy}', group='surface'))"
 
 Try next:
-  freight export {repository} {copy}                               # whole already: moves nothing
-  freight export {repository} {copy}-v1 --ref v1 --format zarr3    # a tag, as Zarr 3
-  freight export {repository} {copy}-json --json                   # the report alone, as JSON
+  {bin_}freight export {repository} {copy}
+      finds the copy whole and moves nothing
+  {bin_}freight export {repository} {other} --ref v1
+      makes a copy of the tag v1,
+  {bin_}freight export {repository} {other} --from-ref last
+      and moves only what has changed since then
+  {bin_}freight verify {other} --source {repository} --values
+      compares the copy with the repository, value by value
 """
+
+
+def _bin() -> str:
+    """Return what has to stand before this environment's commands, as they are found from here."""
+    folder = os.path.dirname(sys.executable)
+    if folder in os.environ.get("PATH", "").split(os.pathsep):
+        return ""
+    near = os.path.relpath(folder)
+    return f"{folder if near.startswith(os.pardir) else near}/"
 
 
 def _commit(repository: "icechunk.Repository", message: str, write: Any) -> str:

@@ -16,6 +16,7 @@ from prefect_freight.transfer.state import count_copy
 from prefect_freight.transfer.verify import Differences, compare
 
 NAMED = 5
+ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
 
 
 def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
@@ -77,7 +78,7 @@ def fail(
 def report_finished(destination: Store, job: Job) -> ExportReport:
     """Return the report of an export whose copy lies there whole already."""
     there = Outcome(skipped=count_copy(destination, job))
-    return _report(job, None, there, whole=True)
+    return _report(job, None, there, whole=True, notes=(ALREADY,))
 
 
 def require_whole(outcome: Outcome) -> None:
