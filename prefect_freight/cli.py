@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from prefect_freight.model import ExportReport
 
 FAILED, WRONG_USAGE = 1, 2
+EMBEDDED_SERVER = {
+    # On a busy machine with a fresh home it takes longer than the 20 s that Prefect gives it,
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "60",
+    # and without a network it complains that it cannot report its use.
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
 FORMATS = ("zarr2", "zarr3", "zarr3alpha")
 
 
@@ -183,6 +189,8 @@ def main() -> NoReturn:
     """Run the command line; errors become one line on standard error and an exit status."""
     from prefect_freight.errors import ConfigError, FreightError, IncompleteError
 
+    for name, value in EMBEDDED_SERVER.items():
+        os.environ.setdefault(name, value)
     # A service that is stopped ends as one that is interrupted: it says so at the destination.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

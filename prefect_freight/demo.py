@@ -53,8 +53,6 @@ def run_demo(directory: str) -> None:
     from prefect_freight.console import print_summary
     from prefect_freight.flows.export import run_export_flow
 
-    # Without a network Prefect's server would complain that it cannot report its use.
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     repository, copy = os.path.join(directory, "repository"), os.path.join(directory, "copy.zarr")
     if not os.path.isdir(os.path.join(repository, "snapshots")):
         click.echo(f"Making an Icechunk repository in {repository}")
