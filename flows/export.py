@@ -1,5 +1,6 @@
 """The export of a repository as a flow: the steps of `prefect_freight.exporting`, as tasks."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -247,7 +248,10 @@ class _Export:
 
     def _stop_units(self) -> None:
         for attempts in self._under_way.values():
-            self._outcome += attempts.stop()
+            outcome = attempts.stop()
+            # What was not begun has not failed.
+            failures = tuple(f for f in outcome.failures if f.kind != IncompleteError.kind)
+            self._outcome += replace(outcome, failures=failures)
         self._under_way.clear()
 
 
