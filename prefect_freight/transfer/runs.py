@@ -74,11 +74,15 @@ def run_of(job: Job, state: State) -> Run:
 
 
 def write_run(destination: Store, run: Run) -> None:
-    """Write the run's record, and point `last.json` at it if it ended whole."""
+    """Write the run's record, and point `last.json` at it if it ended whole.
+
+    The pointer goes first: it alone says that the run is whole. A record that says so without the
+    pointer would be a finished export that no later one takes as its base.
+    """
     data = json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(run)).encode()
-    retrying(lambda: destination.write(run.key, data))
     if run.state == "whole":
         retrying(lambda: destination.write(LAST, data))
+    retrying(lambda: destination.write(run.key, data))
 
 
 def read_last(destination: Store) -> Run | None:
