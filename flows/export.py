@@ -198,10 +198,11 @@ class _Export:
         self._log.info("Manifest: %s", plan_text(plan))
         progress = Progress(self._job, plan, self._log)
         for round_, text in ROUND_TEXT.items():
-            if units := plan.of(round_):
+            if plan.of(round_):
                 self._log.info("%s", text)
-                self._move(units, progress, side_by_side=round_ in SIDE_BY_SIDE)
-                require_whole(self._outcome)
+                for units in plan.phases(round_):
+                    self._move(units, progress, side_by_side=round_ in SIDE_BY_SIDE)
+                    require_whole(self._outcome)
                 settle(self._job, plan, round_)
         progress.show(self._outcome, last=True)
         differences = tasks.verify_copy(self._source, self._destination, self._job)

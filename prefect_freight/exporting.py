@@ -31,6 +31,7 @@ from prefect_freight.model import (
     VerifyLevel,
     ignore_event,
 )
+from prefect_freight.plan.rounds import Phases, check_phases
 from prefect_freight.sources import Source
 from prefect_freight.sources.opening import open_source
 from prefect_freight.stores import Store
@@ -85,6 +86,7 @@ def export(
     *,
     ref: str = "main",
     from_ref: str | None = None,
+    rounds: Phases = (),
     settle_s: float = 2.0,
     format: str = "zarr2",  # noqa: A002 - the option's name
     concurrency: int = 64,
@@ -102,6 +104,9 @@ def export(
     destination and source, where these are given as URLs. Running it again after a failure moves
     only what is missing.
 
+    `rounds` orders chunks: those whose key matches the first expression move when all that match
+    none are there, and so on; see `prefect_freight.plan.rounds.plan_phases`.
+
     Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
     `TransientError` if a store cannot be used.
@@ -112,6 +117,7 @@ def export(
         verify,
         on_existing,
         from_ref=from_ref,
+        rounds=rounds,
         settle_s=settle_s,
         on_event=on_event,
     )
@@ -178,6 +184,7 @@ def plan_options(
     on_existing: str,
     *,
     from_ref: str | None = None,
+    rounds: Phases = (),
     settle_s: float = 2.0,
     on_event: OnEvent = ignore_event,
 ) -> Options:
@@ -187,13 +194,14 @@ def plan_options(
     if format_ == "zarr3alpha":
         on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
         format_ = "zarr3"
+    check_phases(rounds)
     if format_ not in set(Format):
         raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
     if verify not in get_args(VerifyLevel):
         raise InputError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
     if on_existing not in ("refuse", "merge"):
         raise InputError(f"expected on_existing refuse or merge, found {on_existing!r}")
-    return Options(Format(format_), verify, on_existing, from_ref, settle_s)  # type: ignore[arg-type]
+    return Options(Format(format_), verify, on_existing, from_ref, rounds, settle_s)  # type: ignore[arg-type]
 
 
 def checked(destination: Store, options: Options) -> Store:
@@ -279,7 +287,7 @@ class _Export:
         step.tell(Planned(plan.objects, plan.bytes))
         for round_, text in ROUND_TEXT.items():
             if plan.of(round_):
-                step(text, lambda round_=round_: self._move(plan.of(round_)))  # type: ignore[misc]
+                step(text, lambda round_=round_: self._move(plan.phases(round_)))  # type: ignore[misc]
                 settle(job, plan, round_)
         differences = step("Verifying the copy", lambda: verify_copy(source, destination, job))
         self._lock.check()
@@ -288,7 +296,12 @@ class _Export:
             lambda: finish(destination, job, plan, self._outcome, differences),
         )
 
-    def _move(self, units: tuple[Unit, ...]) -> None:
+    def _move(self, phases: list[tuple[Unit, ...]]) -> None:
+        for units in phases:
+            self._move_units(units)
+            require_whole(self._outcome)
+
+    def _move_units(self, units: tuple[Unit, ...]) -> None:
         for unit in units:
             self._lock.check()
             self._outcome += move_unit(
@@ -299,4 +312,3 @@ class _Export:
                 threads=self._threads,
                 on_event=self._step.tell,
             )
-        require_whole(self._outcome)

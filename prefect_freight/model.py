@@ -5,7 +5,7 @@ millions of (entries) is a table and never a record.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -112,6 +112,8 @@ class Options:
     on_existing: OnExisting = "refuse"
     from_ref: str | None = None
     """Export only the difference to this ref, or to the `last` export."""
+    rounds: Sequence[str] | Callable[[str], int] = ()
+    """Phases of the chunks' round; see `prefect_freight.plan.rounds`."""
     settle_s: float = 2.0
     """How long a reader that has just opened the copy has to read it before objects go."""
 
@@ -167,6 +169,8 @@ class Unit:
     """Number after the last batch."""
     objects: int
     bytes: int
+    phase: int = 0
+    """Ordering group within the round, as the user wants it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,12 @@ class Plan:
     def of(self, round_: Round) -> tuple[Unit, ...]:
         """Return the units of one round, in order."""
         return tuple(u for u in self.units if u.round == round_)
+
+    def phases(self, round_: Round) -> list[tuple[Unit, ...]]:
+        """Return the units of one round by phase; a phase starts when the one before is whole."""
+        units = self.of(round_)
+        numbers = sorted({unit.phase for unit in units})
+        return [tuple(unit for unit in units if unit.phase == n) for n in numbers]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from prefect_freight import export as export_settling
 from prefect_freight.errors import DestinationError
+from prefect_freight.stores.local import LocalStore
 
 FORMATS = ["zarr2", "zarr3"]
 export = functools.partial(export_settling, settle_s=0)
@@ -215,3 +216,18 @@ def test_any_walk_through_any_history_ends_as_a_full_export(
         export(history.path, folder / "copy", ref=ref, from_ref="last", format=format_)
         fresh = full(history.path, folder / f"fresh-{number}", ref, format_)
         assert data(folder / "copy") == fresh
+
+
+def test_the_user_says_which_chunks_come_last(history: History, tmp_path: Path) -> None:
+    history.commit(*BASE)
+    order: list[str] = []
+
+    class Watched(LocalStore):
+        def write(self, key: str, data: bytes) -> None:
+            order.append(key)
+            super().write(key, data)
+
+    export(history.path, Watched(str(tmp_path / "copy")), rounds=["^a/", "^g/h/"])
+    chunks = [key.rpartition("/")[0] for key in order if key[-1].isdigit() and key[0] != "."]
+    assert chunks == sorted(chunks, key=["g/b", "a", "g/h/c"].index)
+    assert data(tmp_path / "copy") == full(history.path, tmp_path / "fresh", "main", "zarr2")

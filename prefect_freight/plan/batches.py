@@ -14,6 +14,8 @@ from prefect_freight.model import Round, Unit
 MAX_BATCH_OBJECTS = 250
 """A killed run has at most four batches under way, so it moves at most 1,000 objects twice."""
 MAX_BATCH_BYTES = 256 * 2**20
+BATCHES_PER_PHASE = 10**9
+"""Batches of phase n of a round are numbered from n times this."""
 MAX_UNITS = 256
 """Prefect sees at most this many tasks a round, however many chunks there are."""
 MIN_UNIT_OBJECTS = 4_000
@@ -34,6 +36,8 @@ class Part:
     first_batch: int
     nodes: tuple[str, ...]
     """Paths of the arrays and groups that have entries in it."""
+    phase: int = 0
+    """Ordering group within the round."""
 
 
 def plan_batches(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -56,8 +60,12 @@ def plan_batches(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return numbers
 
 
-def plan_units(round_: Round, batches: Sequence[tuple[int, int]]) -> tuple[Unit, ...]:
+def plan_units(
+    round_: Round, batches: Sequence[tuple[int, int]], phase: int = 0
+) -> tuple[Unit, ...]:
     """Cut the batches of a round, each given as (objects, bytes), into at most `MAX_UNITS` units.
+
+    (Of a phase of the round.)
 
     A unit is a range of batches. It is closed once it has `MIN_UNIT_OBJECTS` or `MIN_UNIT_BYTES`,
     or its share of a round too large for that.
@@ -71,6 +79,7 @@ def plan_units(round_: Round, batches: Sequence[tuple[int, int]]) -> tuple[Unit,
     for number, (batch_objects, batch_bytes) in enumerate(batches):
         n, size = n + batch_objects, size + batch_bytes
         if n >= enough_objects or size >= enough_bytes or number == len(batches) - 1:
-            units.append(Unit(round_, first, number + 1, n, size))
+            start = phase * BATCHES_PER_PHASE
+            units.append(Unit(round_, start + first, start + number + 1, n, size, phase))
             first, n, size = number + 1, 0, 0
     return tuple(units)

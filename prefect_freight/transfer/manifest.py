@@ -26,7 +26,7 @@ from prefect_freight.model import (
     Round,
     Unit,
 )
-from prefect_freight.plan.batches import Part, plan_batches, plan_units
+from prefect_freight.plan.batches import BATCHES_PER_PHASE, Part, plan_batches, plan_units
 from prefect_freight.plan.entries import digest
 from prefect_freight.plan.withdraw import Reading
 from prefect_freight.retry import retrying
@@ -60,16 +60,16 @@ class ManifestWriter:
     def __init__(self, destination: Store, area: str) -> None:
         self._destination = destination
         self._folder = f"{area}/manifest/"
-        self._rounds = {round_: _Pending() for round_ in Round}
+        self._pending: dict[tuple[Round, int], _Pending] = {}
         self._parts: list[Part] = []
 
-    def add(self, round_: Round, entries: pa.RecordBatch) -> None:
-        """Append entries (`ENTRY_SCHEMA`) to a round."""
-        pending = self._rounds[round_]
+    def add(self, round_: Round, entries: pa.RecordBatch, phase: int = 0) -> None:
+        """Append entries (`ENTRY_SCHEMA`) to a phase of a round."""
+        pending = self._pending.setdefault((round_, phase), _Pending(phase * BATCHES_PER_PHASE))
         for start in range(0, entries.num_rows, ROWS_PER_PART):
             pending.add(entries.slice(start, ROWS_PER_PART))
             if pending.full:
-                self._flush(round_)
+                self._flush(round_, phase)
 
     def add_fill(self, fill: bytes) -> None:
         """Write a chunk of fill values, which entries name by its digest."""
@@ -79,15 +79,15 @@ class ManifestWriter:
         self, arrays: Mapping[str, ArrayRecord], groups: int, notes: Iterable[str] = ()
     ) -> None:
         """Write what is left, and the index; then `manifest` is the whole of it."""
-        for round_ in Round:
-            self._flush(round_)
+        for round_, phase in self._pending:
+            self._flush(round_, phase)
         parts = tuple(self._parts)
         self.manifest = Manifest(self._folder, parts, dict(arrays), groups, tuple(notes))
         data = json.dumps(self.manifest.to_index()).encode()
         retrying(lambda: self._destination.write(f"{self._folder}manifest.json", data))
 
-    def _flush(self, round_: Round) -> None:
-        pending = self._rounds[round_]
+    def _flush(self, round_: Round, phase: int) -> None:
+        pending = self._pending[round_, phase]
         if not pending.rows:
             return
         table = pa.Table.from_batches(pending.batches, ENTRY_SCHEMA)
@@ -103,6 +103,7 @@ class ManifestWriter:
             batches=tuple(zip(objects, size, strict=True)),
             first_batch=pending.next_batch,
             nodes=tuple(pc.unique(table["node"]).to_pylist()),
+            phase=phase,
         )
         buffer = io.BytesIO()
         pq.write_table(table.cast(MANIFEST_SCHEMA), buffer, compression="zstd")
@@ -113,11 +114,12 @@ class ManifestWriter:
 
 
 class _Pending:
-    """The entries of a round that are not written yet."""
+    """The entries of a phase of a round that are not written yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_batch: int) -> None:
         self.batches: list[pa.RecordBatch] = []
-        self.rows = self._inline_bytes = self.next_batch = 0
+        self.rows = self._inline_bytes = 0
+        self.next_batch = first_batch
 
     def add(self, entries: pa.RecordBatch) -> None:
         self.batches.append(entries)
@@ -159,9 +161,10 @@ class Manifest:
     def plan(self) -> Plan:
         """What is to be moved, summed up."""
         units: tuple[Unit, ...] = ()
-        for round_ in MOVED:
-            parts = (part for part in self.parts if part.round == round_)
-            units += plan_units(round_, [batch for part in parts for batch in part.batches])
+        for round_, phase in sorted({(MOVED.index(p.round), p.phase) for p in self._moved}):
+            parts = [p for p in self._moved if (MOVED.index(p.round), p.phase) == (round_, phase)]
+            batches = [batch for part in parts for batch in part.batches]
+            units += plan_units(MOVED[round_], batches, phase)
         return Plan(
             units,
             objects=sum(unit.objects for unit in units),
@@ -170,6 +173,10 @@ class Manifest:
             groups=self.groups,
             notes=self.notes,
         )
+
+    @property
+    def _moved(self) -> list[Part]:
+        return [part for part in self.parts if part.round in MOVED]
 
     def count(self, rounds: Collection[Round]) -> int:
         """Return the number of entries of some rounds."""
@@ -258,7 +265,12 @@ def _record(said: dict[str, Any]) -> ArrayRecord:
 def _part(said: dict[str, Any]) -> Part:
     batches = tuple((n, size) for n, size in said["batches"])
     return Part(
-        said["key"], Round(said["round"]), batches, said["first_batch"], tuple(said["nodes"])
+        said["key"],
+        Round(said["round"]),
+        batches,
+        said["first_batch"],
+        tuple(said["nodes"]),
+        said.get("phase", 0),
     )
 
 

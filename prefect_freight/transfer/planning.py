@@ -19,6 +19,7 @@ from prefect_freight.plan.layout import (
     TargetArray,
     plan_consolidated,
 )
+from prefect_freight.plan.rounds import plan_phases
 from prefect_freight.plan.withdraw import (
     CONSOLIDATED_KEY,
     plan_withdrawals,
@@ -67,8 +68,8 @@ def state_of(source: Source, destination: Store, job: Job) -> State:
 class Writer(Protocol):
     """Takes what a planning finds; see `ManifestWriter`."""
 
-    def add(self, round_: Round, entries: pa.RecordBatch) -> None:
-        """Append entries (`ENTRY_SCHEMA`) to a round."""
+    def add(self, round_: Round, entries: pa.RecordBatch, phase: int = 0) -> None:
+        """Append entries (`ENTRY_SCHEMA`) to a phase of a round."""
         ...
 
     def add_fill(self, fill: bytes) -> None:
@@ -170,7 +171,9 @@ class Planning:
         entries_of = read_entries(self._source, self._job.snapshot, array, self._writer.add_fill)
         for entries in entries_of:
             put, kept = diff.split(entries)
-            self._writer.add(Round.CHUNKS, put)
+            phases = plan_phases(put["key"], self._job.options.rounds)
+            for phase in sorted({*phases.tolist()}):
+                self._writer.add(Round.CHUNKS, put.filter(pa.array(phases == phase)), phase)
             self._writer.add(Round.KEPT_CHUNKS, without_data(kept))
         self._delete(array.path, diff.gone())
 

@@ -63,7 +63,7 @@ class Counting:
         puts = sum(counts["puts"] for counts in self.rounds.values())
         return puts + records + self._more_puts + BOOKKEEPING_PUTS
 
-    def add(self, round_: Round, entries: pa.RecordBatch) -> None:
+    def add(self, round_: Round, entries: pa.RecordBatch, phase: int = 0) -> None:  # noqa: ARG002
         """Count entries."""
         if round_ in KEPT:
             self.kept += entries.num_rows
