@@ -122,6 +122,13 @@ def test_a_whole_copy_is_not_copied_again(weather: Path, tmp_path: Path) -> None
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "copy").rglob("*")} == before
 
 
+def test_a_whole_copy_gets_a_lost_marker_back(weather: Path, tmp_path: Path) -> None:
+    report = export(weather, tmp_path / "copy")
+    (tmp_path / "copy" / report.marker).unlink()
+    assert export(weather, tmp_path / "copy").objects_transferred == 0
+    assert (tmp_path / "copy" / report.marker).exists()
+
+
 def test_a_copy_that_lost_an_object_is_copied_again(weather: Path, tmp_path: Path) -> None:
     export(weather, tmp_path / "copy")
     whole = data(tmp_path / "copy")

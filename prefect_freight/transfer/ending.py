@@ -3,7 +3,7 @@
 import json
 import time
 
-from prefect_freight.errors import FreightError, IncompleteError
+from prefect_freight.errors import FreightError, IncompleteError, NotFoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.report import plan_report
 from prefect_freight.retry import retrying
@@ -76,8 +76,15 @@ def fail(
 
 
 def report_finished(destination: Store, job: Job) -> ExportReport:
-    """Return the report of an export whose copy lies there whole already."""
+    """Return the report of an export whose copy lies there whole already.
+
+    If somebody removed its marker, that is put again.
+    """
     there = Outcome(skipped=count_copy(destination, job))
+    try:
+        retrying(lambda: destination.read(job.marker))
+    except NotFoundError:
+        write_success(destination, job, there)
     return _report(job, None, there, whole=True, notes=(ALREADY,))
 
 
