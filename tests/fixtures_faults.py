@@ -13,6 +13,7 @@ from prefect_freight.stores import Store
 from prefect_freight.stores.opening import open_store
 
 NATIVE, INLINE, SPARSE = 880, 50, 50
+NATIVE_LOCAL = 1100
 INLINE_BYTES = 32
 
 
@@ -61,9 +62,9 @@ def many(s3: S3Server) -> str:
 
 @pytest.fixture(scope="session")
 def many_local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a local repository of some two and a half thousand small objects."""
+    """Return a local repository of twelve hundred small objects."""
     path = tmp_path_factory.mktemp("many") / "repository"
-    write_many(icechunk.local_filesystem_storage(str(path)), native=2400)
+    write_many(icechunk.local_filesystem_storage(str(path)), native=NATIVE_LOCAL)
     return path
 
 
