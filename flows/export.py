@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field
 from prefect_freight import tasks
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.config import StoreConfig
-from prefect_freight.errors import FreightError, IncompleteError, InputError
+from prefect_freight.errors import FreightError, IncompleteError, InputError, UnsoundError
 from prefect_freight.exporting import (
     MAX_CONCURRENCY,
     ROUND_TEXT,
@@ -128,7 +128,12 @@ def export_repo(
         job = tasks.open_job(opened, store, snapshot, options)
         if job.finished:
             return _finished(store, job, log)
-        return _Export(opened, store, job, lock, concurrency, log).run()
+        try:
+            return _Export(opened, store, job, lock, concurrency, log).run()
+        except UnsoundError:
+            log.warning("All of it is copied anew: what earlier runs recorded is not there")
+            job = tasks.open_job(opened, store, snapshot, options)
+            return _Export(opened, store, job, lock, concurrency, log).run()
 
 
 def run_export_flow(
@@ -186,7 +191,7 @@ class _Export:
             reason = str(error) or type(error).__name__
             self._log.error("Not whole: %s (see %s)", reason, report.marker)
             _summarise(report, self._outcome, self._log, reason)
-            if isinstance(error, FreightError):
+            if isinstance(error, FreightError) and not isinstance(error, UnsoundError):
                 raise IncompleteError(str(error), report) from error
             raise
         self._log.info("Whole: %s says so", report.marker)

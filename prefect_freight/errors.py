@@ -16,6 +16,7 @@ The tree::
     ├── StorageFullError         make room and run the same command again
     ├── TransientError           try again
     ├── IncompleteError          the export stopped; run the same command again
+    │   └── UnsoundError         what it relied on is not there: all must be copied anew
     ├── IntegrityError           what lies at the destination is not what was written
     └── InternalError            report a bug
 
@@ -119,6 +120,12 @@ class IncompleteError(FreightError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (*self.args, self.report)
+
+
+class UnsoundError(IncompleteError):
+    """The copy is not whole, since what earlier runs had recorded does not lie there."""
+
+    kind: ClassVar[str] = "unsound"
 
 
 class IntegrityError(FreightError):

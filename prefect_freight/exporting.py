@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import get_args
 
 from prefect_freight.config import StoreConfig
-from prefect_freight.errors import FreightError, IncompleteError, InputError
+from prefect_freight.errors import FreightError, IncompleteError, InputError, UnsoundError
 from prefect_freight.model import (
     Event,
     ExportReport,
@@ -135,7 +135,12 @@ def export(
         job = open_job(source, destination, snapshot, options)
         if job.finished:
             return report_finished(destination, job)
-        return _Export(source, destination, job, concurrency, step, lock).run()
+        try:
+            return _Export(source, destination, job, concurrency, step, lock).run()
+        except UnsoundError as error:
+            on_event(Notice(f"{error}: doing so, all of it is copied anew"))
+            job = open_job(source, destination, snapshot, options)
+            return _Export(source, destination, job, concurrency, step, lock).run()
 
 
 def dry_run(
@@ -276,7 +281,7 @@ class _Export:
         except BaseException as error:
             # An interrupt too: whatever stopped the export, the destination must say so.
             report = fail(self._destination, self._job, self._plan, self._outcome, error)
-            if isinstance(error, FreightError):
+            if isinstance(error, FreightError) and not isinstance(error, UnsoundError):
                 raise IncompleteError(str(error), report) from error
             raise
 

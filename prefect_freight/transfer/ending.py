@@ -3,7 +3,7 @@
 import json
 import time
 
-from prefect_freight.errors import FreightError, IncompleteError, NotFoundError
+from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.report import plan_report
 from prefect_freight.retry import retrying
@@ -22,7 +22,9 @@ ALREADY = "a whole copy of this snapshot was there already, so nothing was moved
 def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     """Compare the copy with the manifest, and with the source, as far as the options ask for it."""
     keep_checksums(destination, job)
-    differences = compare(destination, job, job.options.verify)
+    # A resumed run takes a ledger's word for what lies there, so that much is looked at anyhow.
+    resumed = job.resumed and job.options.verify == "none"
+    differences = compare(destination, job, "sizes" if resumed else job.options.verify)
     if job.options.verify == "values":
         from prefect_freight.transfer.values import compare_values
 
@@ -36,7 +38,8 @@ def finish(
     """Write report and marker of a copy that is whole, and make it the last one.
 
     Raises `IncompleteError`, with the report and after writing the failure marker, if the
-    differences say that the copy is not whole.
+    differences say that the copy is not whole: `UnsoundError` where the run had relied on records
+    of earlier ones, and one that relies on nothing will mend it.
     """
     notes = job.notes + plan.notes + _notes(differences)
     if not differences.whole:
@@ -44,7 +47,8 @@ def finish(
         lines = differences.lines()
         _close(destination, job, report, "unsound")
         write_failure(destination, job, outcome, lines)
-        raise IncompleteError(
+        relied = job.resumed or job.base is not None
+        raise (UnsoundError if relied else IncompleteError)(
             f"the copy at {destination.url} is not whole: {'; '.join(lines[:NAMED])}. "
             "Run the same command again",
             report,

@@ -46,6 +46,8 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
     """
     written = read_manifest(destination, job)
     if written is not None:
+        # The run that wrote it may have been killed before it came to this.
+        withdraw_markers(destination, earlier_runs(destination, job))
         return written.plan
     writer = ManifestWriter(destination, job.area)
     try:
