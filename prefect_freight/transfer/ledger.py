@@ -5,6 +5,7 @@ as if it were not there, and the batch is moved again.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from prefect_freight.stores import Store
 
 BATCHES_PER_FOLDER = 1000
 READERS = 16
+RECORD_KEY = re.compile(rf"({'|'.join(Round)})/\d{{6}}/(\d{{9}})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,6 @@ class Ledger:
 def recorded_batches(destination: Store, area: str) -> list[tuple[Round, int]]:
     """Return which batches the ledger of a run has a record of, whole or not."""
     prefix = f"{area}/ledger/"
-    found = []
-    for page in destination.list(prefix):
-        for key in page["key"].to_pylist():
-            round_, _, name = key.removeprefix(prefix).split("/")
-            found.append((Round(round_), int(name.removesuffix(".json"))))
-    return found
+    keys = (key for page in destination.list(prefix) for key in page["key"].to_pylist())
+    records = (RECORD_KEY.fullmatch(key.removeprefix(prefix)) for key in keys)
+    return [(Round(record[1]), int(record[2])) for record in records if record]
