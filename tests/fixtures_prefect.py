@@ -63,6 +63,7 @@ class PrefectServer:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """Return a server that flows of this process use, and those of others that are told of it."""
+    from prefect.context import _temporary_global_settings_context, get_settings_context
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     folder, (port,) = tmp_path_factory.mktemp("prefect"), free_ports(1)
@@ -80,8 +81,12 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         )
         try:
             _wait(server, process, folder / "server.log")
-            with temporary_settings(
-                {PREFECT_API_URL: server.api_url, PREFECT_HOME: server.client_home}
+            use = {PREFECT_API_URL: server.api_url, PREFECT_HOME: server.client_home}
+            # The settings of this context, and, as Prefect's own test harness does it, of threads
+            # that Prefect starts without one.
+            with (
+                temporary_settings(use),
+                _temporary_global_settings_context(get_settings_context()),
             ):
                 yield server
         finally:

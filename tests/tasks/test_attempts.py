@@ -84,3 +84,10 @@ def test_stopping_waits_for_the_attempt_under_way_and_allows_no_other() -> None:
     seen = []
     attempts.run(lambda stopped: seen.append(stopped()) or Outcome())
     assert seen == [True]
+
+
+def test_in_another_process_attempts_begin_anew() -> None:
+    attempts = Attempts()
+    attempts.stop()
+    copied = pickle.loads(pickle.dumps(attempts))
+    assert copied.run(lambda stopped: Outcome(0 if stopped() else 1)) == Outcome(1)
