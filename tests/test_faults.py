@@ -124,7 +124,7 @@ def test_credentials_that_expire_stop_the_export_early_and_new_ones_move_the_res
         with pytest.raises(IncompleteError, match=r"ExpiredToken.*credentials have expired"):
             way.export()
         doomed, arrived = way.proxy.faults[Fault.EXPIRED], way.proxy.puts(CHUNK)
-        assert doomed < 250
+        assert doomed < 500
         assert arrived > 200
         way.proxy.forget()
         report = way.export()
