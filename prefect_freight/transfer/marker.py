@@ -34,6 +34,8 @@ def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequenc
         for failure in outcome.failures
     ]
     said = [line.replace("\n", " ") for line in [*failed, *lines]]
+    # It may lie there, if what failed is the very last step.
+    retrying(lambda: destination.delete([job.marker]))
     try:
         return _write(destination, job.failure_marker, _some_of(said, MAX_LINES))
     except StorageFullError:
