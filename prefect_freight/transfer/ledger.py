@@ -17,7 +17,7 @@ from prefect_freight.stores import Store
 
 BATCHES_PER_FOLDER = 1000
 READERS = 16
-RECORD_KEY = re.compile(rf"({'|'.join(Round)})/\d{{6}}/(\d{{9}})\.json")
+RECORD_KEY = re.compile(rf"({'|'.join(Round)})/\d{{6,}}/(\d{{9,}})\.json")
 
 
 @dataclass(frozen=True, slots=True)
