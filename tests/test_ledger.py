@@ -1,5 +1,6 @@
 """What is recorded at a destination is believed only as far as it is true."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -9,12 +10,13 @@ from faulty import Fault, FaultyStore
 from histories import Change, History, create, data, tree, write
 from unfinished import FIXTURES, Elsewhere
 
-from prefect_freight import export
+from prefect_freight import export as export_settling
 from prefect_freight.errors import AccessError, DestinationError, IncompleteError
 from prefect_freight.model import ExportReport
 from prefect_freight.stores.opening import open_store
 from prefect_freight.transfer.status import read_status
 
+export = functools.partial(export_settling, settle_s=0)
 BASE: tuple[Change, ...] = (create("a"), create("g/b", 7))
 ROWS = 600
 """Three batches of chunks."""

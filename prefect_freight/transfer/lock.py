@@ -197,7 +197,8 @@ class _Waiting:
             if there is not None:
                 self._wait_for_end(key, there)
             dead = there.owner if there else "unreadable"
-            more = self.acquire(f"{key}.{dead}")
+            # Of this lock alone, or the names would grow with each who dies while taking over.
+            more = self.acquire(f"{LOCK}.{dead}")
             if read_holder(self._destination, key) == there:
                 retrying(lambda: self._destination.write(key, mine))
                 return [*more, key]
