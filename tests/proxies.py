@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
+from xml.sax.saxutils import escape
 
 LATENCY_S = 0.02
 SLOW_BODY_S = 0.3
@@ -35,6 +36,7 @@ class Fault(enum.Enum):
     TRUNCATED = "the answer's body ends half-way"
     SLOW_BODY = "the answer's body comes in two halves"
     LATENCY = "the request waits a little"
+    ECHO = "403 with all of the request in its message"
     HANG = "the request never arrives"
     HANG_AFTER = "the server does it, and its answer never arrives"
 
@@ -187,6 +189,11 @@ class FaultProxy:
                 writer.write(_error(status, code, method))
                 await writer.drain()
                 return True
+            case Fault.ECHO:
+                said = escape(request.head.decode("latin-1"))
+                writer.write(_error(403, "SignatureDoesNotMatch", method, said))
+                await writer.drain()
+                return True
         answer = await upstream.ask(request, method)
         self.arrived[method, key] += 1
         match fault:
@@ -293,8 +300,8 @@ def _reset(writer: asyncio.StreamWriter) -> bool:
     return False
 
 
-def _error(status: int, code: str, method: str) -> bytes:
-    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>fault</Message></Error>"
+def _error(status: int, code: str, method: str, said: str = "fault") -> bytes:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{said}</Message></Error>"
     head = (
         f"HTTP/1.1 {status} Fault\r\nContent-Type: application/xml\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"

@@ -227,3 +227,25 @@ def test_a_store_that_is_gone_is_given_up_soon(s3: S3Server, many: str) -> None:
         with pytest.raises(IncompleteError, match="500 InternalError"):
             way.export()
         assert way.proxy.faults[Fault.SERVER_ERROR] < 1000
+
+
+@pytest.mark.parametrize("key", ["/repo$", "/snapshots/", "/manifests/"])
+def test_what_icechunk_reads_is_read_again_too(
+    s3: S3Server, many: str, many_copy: dict[str, bytes], key: str, tmp_path: Path
+) -> None:
+    with proxied(s3.endpoint_url, Rule(Fault.TRUNCATED, "GET", key, times=2)) as proxy:
+        config = s3.config(endpoint_url=proxy.endpoint_url)
+        export(many, tmp_path / "copy", source_config=config)
+        assert proxy.faults[Fault.TRUNCATED] == 2
+    assert data(tmp_path / "copy") == many_copy
+
+
+@pytest.mark.parametrize("key", ["/repo$", "/snapshots/", "/manifests/"])
+def test_what_icechunk_is_refused_is_not_asked_for_again(
+    s3: S3Server, many: str, key: str, tmp_path: Path
+) -> None:
+    with proxied(s3.endpoint_url, Rule(Fault.EXPIRED, "GET", key)) as proxy:
+        config = s3.config(endpoint_url=proxy.endpoint_url)
+        with pytest.raises(FreightError, match=r"ExpiredToken.*credentials have expired"):
+            export(many, tmp_path / "copy", source_config=config)
+        assert proxy.faults[Fault.EXPIRED] == 1

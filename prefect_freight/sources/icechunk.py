@@ -7,6 +7,7 @@ makes a copy object to object.
 
 import asyncio
 import difflib
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -17,19 +18,17 @@ import numpy as np
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import (
-    AccessError,
     FreightError,
     InternalError,
-    NoSuchBucketError,
     NotARepositoryError,
     NotFoundError,
     RefNotFoundError,
-    TransientError,
 )
 from prefect_freight.model import Snapshot
 from prefect_freight.retry import retrying
 from prefect_freight.sources import ChunkRefs, Node
 from prefect_freight.sources.event_loop import iterate, run
+from prefect_freight.sources.icechunk_errors import translate_error
 from prefect_freight.stores import Store
 from prefect_freight.stores.opening import open_store
 from prefect_freight.stores.s3 import s3_credentials
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
 NATIVE, VIRTUAL, INLINE = 1, 2, 3  # values of icechunk.ChunkType
 DOCUMENTS_AT_ONCE = 64
 REFS_PER_BATCH = 50_000
-DENIED = ("forbidden", "accessdenied", "access denied", "invalidaccesskey", "signature", "403")
+STORAGE_ATTEMPTS = 4
+"""Attempts that Icechunk makes by itself; with its own ten, a wrong endpoint takes a minute."""
 
 
 class IcechunkSource:
@@ -108,25 +108,35 @@ class IcechunkSource:
 
     def read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
         """Yield the references of all chunks of an array, in the same order each time."""
-        batches = self._session(snapshot).array_chunk_iterator(f"/{path}", REFS_PER_BATCH)
-        try:
-            for coords, kinds, names, offsets, lengths, inlined in iterate(batches):
-                locations = [
-                    f"chunks/{name}" if kind == NATIVE else name
-                    for kind, name in zip(kinds.tolist(), names, strict=True)
-                ]
-                yield ChunkRefs(
-                    coords,
-                    kinds == VIRTUAL,
-                    locations,
-                    offsets.astype(np.int64),
-                    lengths.astype(np.int64),
-                    inlined,
-                )
-        except FreightError:
-            raise
-        except Exception as error:
-            raise _translated(error, self.url) from error
+        store, done = self._session(snapshot), 0
+        batches: Iterator[Any] | None = None
+
+        def read() -> Any:
+            nonlocal batches
+            try:
+                if batches is None:  # the first time, or after an error: from where it broke
+                    found = iterate(store.array_chunk_iterator(f"/{path}", REFS_PER_BATCH))
+                    batches = itertools.islice(found, done, None)
+                return next(batches, None)
+            except Exception:
+                batches = None
+                raise
+
+        while (columns := self._ask(read)) is not None:
+            done += 1
+            coords, kinds, names, offsets, lengths, inlined = columns
+            locations = [
+                f"chunks/{name}" if kind == NATIVE else name
+                for kind, name in zip(kinds.tolist(), names, strict=True)
+            ]
+            yield ChunkRefs(
+                coords,
+                kinds == VIRTUAL,
+                locations,
+                offsets.astype(np.int64),
+                lengths.astype(np.int64),
+                inlined,
+            )
 
     def open_zarr(self, snapshot: Snapshot) -> Any:
         """Return the snapshot's root, as zarr-python reads it."""
@@ -190,8 +200,9 @@ class IcechunkSource:
                 return call(*args, **kwargs)
             except FreightError:
                 raise
-            except Exception as error:
-                raise _translated(error, self.url) from error
+            except Exception as error:  # noqa: BLE001 - translated
+                known = translate_error(error, self.url)
+            raise known  # out here Icechunk's error, which may quote a secret, isn't its context
 
         return retrying(attempt)
 
@@ -216,7 +227,9 @@ def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Reposit
             raise NotARepositoryError(
                 f"expected an Icechunk repository on a local disk or on s3://, found {other}://"
             )
-    return icechunk.Repository.open(storage)
+    retries = icechunk.StorageRetriesSettings(max_tries=STORAGE_ATTEMPTS)
+    settings = icechunk.StorageSettings(retries=retries)
+    return icechunk.Repository.open(storage, icechunk.RepositoryConfig(storage=settings))
 
 
 def _s3_storage(bucket: str, prefix: str, config: StoreConfig) -> "icechunk.Storage":
@@ -236,32 +249,3 @@ def _s3_storage(bucket: str, prefix: str, config: StoreConfig) -> "icechunk.Stor
         from_env=True if keys is None and not config.anonymous else None,
         force_path_style=not config.virtual_hosted_style,
     )
-
-
-def _translated(error: Exception, url: str) -> Exception:
-    """Return the error of ours that says what an error of Icechunk's means."""
-    import icechunk
-
-    said = str(error).split("\n\ncontext:")[0].strip()
-    text = f"{said}, while reading {url}"
-    lowered = str(error).lower()
-    match error:
-        case icechunk.RepositoryNotFoundError():
-            return NotARepositoryError(f"expected an Icechunk repository, found none at {url}")
-        case icechunk.NotFoundError() | icechunk.IcechunkError(kind="object-not-found"):
-            return NotFoundError(text)
-        case icechunk.StorageError() if any(word in lowered for word in DENIED):
-            return AccessError(
-                f"the store refused to show {url}: {said}. Check access_key_id, "
-                "secret_access_key and session_token of the source's configuration"
-            )
-        case icechunk.StorageError() if "nosuchbucket" in lowered.replace(" ", ""):
-            return NoSuchBucketError(f"no such bucket: {url}")
-        case icechunk.StorageError():
-            return TransientError(text)
-        case icechunk.FormatError():
-            return NotARepositoryError(
-                f"expected a readable Icechunk repository, found: {said}, at {url}"
-            )
-        case _:
-            return error

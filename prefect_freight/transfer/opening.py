@@ -10,7 +10,6 @@ from urllib.parse import unquote, urlsplit
 from prefect_freight.errors import DestinationError
 from prefect_freight.model import Job, Options, Snapshot
 from prefect_freight.plan.report import plan_export_id
-from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 from prefect_freight.transfer.manifest import read_manifest
@@ -41,7 +40,7 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     source, holds anything not ours (unless told to merge), or a copy of another kind.
     """
     _refuse_overlap(source, destination)
-    last = retrying(lambda: read_last(destination))
+    last = read_last(destination)
     since = read_runs(destination, after=last.sequence if last else 0)
     earlier = [last, *since] if last else since
     if not earlier:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_freight.model import FORMAT_VERSION, Round
-from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 from prefect_freight.transfer.ledger import recorded_batches
 from prefect_freight.transfer.lock import Holder, read_holder
@@ -42,7 +41,7 @@ class Status:
 
 def read_status(destination: Store) -> Status:
     """Return what exports the destination has seen, oldest first."""
-    last = retrying(lambda: read_last(destination))
+    last = read_last(destination)
     runs = tuple(_status(destination, run, last) for run in read_runs(destination))
     return Status(destination.url, runs, read_holder(destination))
 
