@@ -33,10 +33,10 @@ def translate_error(error: Exception, url: str) -> Exception:
     match error:
         case icechunk.RepositoryNotFoundError():
             return NotARepositoryError(f"expected an Icechunk repository, found none at {url}")
+        case icechunk.NotFoundError() | icechunk.IcechunkError(kind="object-not-found"):
+            return NotFoundError(f"{said.partition(': Error {')[0]}, while reading {url}")
         case icechunk.StorageError():
             return _of_storage(str(error), url)
-        case icechunk.NotFoundError() | icechunk.IcechunkError(kind="object-not-found"):
-            return NotFoundError(f"{said}, while reading {url}")
         case icechunk.FormatError():
             return NotARepositoryError(
                 f"expected a readable Icechunk repository, found: {said}, at {url}"
