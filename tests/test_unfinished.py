@@ -97,7 +97,7 @@ def test_after_a_difference_was_cut_off_anything_else_is_exact(
     history = History(tmp_path / "repository")
     snapshots = [history.commit(*changes) for changes in (BASE, NEXT, OTHER)]
     expected = fresh(history.path, tmp_path, snapshots[goal])
-    for changes in range(4, 64, 6):
+    for changes in range(4, 64, 11):
         copy = tmp_path / f"copy-{changes}"
         export(history.path, copy, ref=snapshots[0])
         ended = cut_off(history.path, copy, changes, ref=snapshots[1], from_ref="last")
