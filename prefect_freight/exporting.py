@@ -36,7 +36,7 @@ from prefect_freight.sources import Source
 from prefect_freight.sources.opening import open_source
 from prefect_freight.stores import Store
 from prefect_freight.stores.opening import open_store, with_checksums
-from prefect_freight.transfer import copy
+from prefect_freight.transfer.copy import move_unit
 from prefect_freight.transfer.ending import (
     fail,
     finish,
@@ -217,30 +217,6 @@ def checked(destination: Store, options: Options) -> Store:
 def resolve(source: Source, ref: str) -> Snapshot:
     """Pin the ref: return the snapshot that it names now."""
     return source.resolve(ref)
-
-
-def move_unit(
-    source: Source,
-    destination: Store,
-    job: Job,
-    unit: Unit,
-    *,
-    threads: int,
-    open_batches: int = copy.OPEN_BATCHES,
-    on_event: OnEvent = ignore_event,
-    stopped: Callable[[], bool] = copy.never,
-) -> Outcome:
-    """Move a unit's objects; see `prefect_freight.transfer.copy.move_unit`."""
-    return copy.move_unit(
-        source,
-        destination,
-        job,
-        unit,
-        threads=threads,
-        open_batches=open_batches,
-        on_event=on_event,
-        stopped=stopped,
-    )
 
 
 def settle(job: Job, plan: Plan, ended: Round) -> None:
