@@ -129,11 +129,14 @@ def test_a_whole_copy_gets_a_lost_marker_back(weather: Path, tmp_path: Path) -> 
     assert (tmp_path / "copy" / report.marker).exists()
 
 
-def test_a_copy_that_lost_an_object_is_copied_again(weather: Path, tmp_path: Path) -> None:
-    export(weather, tmp_path / "copy")
+@pytest.mark.parametrize("verify", ["sizes", "none"])
+def test_a_copy_that_lost_an_object_is_copied_again(
+    weather: Path, tmp_path: Path, verify: str
+) -> None:
+    export(weather, tmp_path / "copy", verify=verify)
     whole = data(tmp_path / "copy")
     (tmp_path / "copy" / "surface" / "lat" / "0").unlink()
-    export(weather, tmp_path / "copy")
+    export(weather, tmp_path / "copy", verify=verify)
     assert data(tmp_path / "copy") == whole
 
 
