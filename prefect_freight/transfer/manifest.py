@@ -153,11 +153,6 @@ class Manifest:
         return self.folder.removesuffix("/manifest/")
 
     @property
-    def nodes(self) -> set[str]:
-        """Paths of the arrays and groups that have entries here."""
-        return {node for part in self.parts for node in part.nodes}
-
-    @property
     def plan(self) -> Plan:
         """What is to be moved, summed up."""
         units: tuple[Unit, ...] = ()
