@@ -21,7 +21,7 @@ from proxies import Fault, Rule, proxied
 from servers import S3Server, SeaweedFS
 
 from prefect_freight import export
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 SHARE = 0.05
 KINDS = [

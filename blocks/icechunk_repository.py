@@ -45,6 +45,6 @@ class IcechunkRepository(PlaceBlock):
 
     def open(self) -> Source:
         """Return the repository as a source, which connects on first use."""
-        from prefect_freight.sources.opening import open_source  # icechunk and zarr take a second
+        from prefect_freight.sources.kinds import open_source  # icechunk and zarr take a second
 
         return open_source(KIND + self.store_url(self.url), self.to_config())

@@ -4,7 +4,7 @@ from pydantic import Field, HttpUrl
 
 from prefect_freight.blocks.settings import DOCUMENTATION_URL, LOGO_URL, PlaceBlock
 from prefect_freight.stores import Store
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 
 class ObjectStore(PlaceBlock):

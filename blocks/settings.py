@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from prefect_freight.config import Secret, StoreConfig, parse_config, read_yaml
 from prefect_freight.errors import ConfigError
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 BESIDE = ("url",)
 """What a block has beside the settings of a store."""

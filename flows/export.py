@@ -16,7 +16,9 @@ from pydantic import BeforeValidator, Field
 from prefect_freight import tasks
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.config import StoreConfig
+from prefect_freight.control.lock import Lock
 from prefect_freight.errors import FreightError, IncompleteError, InputError, UnsoundError
+from prefect_freight.events import Event, Notice
 from prefect_freight.exporting import (
     MAX_CONCURRENCY,
     ROUND_TEXT,
@@ -39,11 +41,9 @@ from prefect_freight.flows.summary import (
     summary_markdown,
 )
 from prefect_freight.model import (
-    Event,
     ExportReport,
     Format,
     Job,
-    Notice,
     OnExisting,
     Outcome,
     Plan,
@@ -52,9 +52,8 @@ from prefect_freight.model import (
     VerifyLevel,
 )
 from prefect_freight.sources import Source
+from prefect_freight.steps.move_unit import GIVE_UP_AFTER, OPEN_BATCHES
 from prefect_freight.stores import Store
-from prefect_freight.transfer.copy import GIVE_UP_AFTER, OPEN_BATCHES
-from prefect_freight.transfer.lock import Lock
 
 WORKERS = 2
 """Units under way at a time: each has threads of its own, so more would win nothing."""

@@ -4,9 +4,9 @@ from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.blocks.references import SCHEME, load_reference
 from prefect_freight.errors import InputError
 from prefect_freight.sources import Source
-from prefect_freight.sources.opening import open_source
+from prefect_freight.sources.kinds import open_source
 from prefect_freight.stores import Store
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 
 def open_given_source(given: IcechunkRepository | str) -> Source:

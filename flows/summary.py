@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from prefect_freight.model import ExportReport, Failure, Job, Outcome, Plan
-from prefect_freight.plan.summary import format_bytes, format_duration, format_rate, summary_rows
+from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
 
 NAMED = 20
 MAX_NAME = 40

@@ -108,8 +108,8 @@ def export(
 def status(destination: str, config: str | None, *, as_json: bool) -> None:
     """List the exports at DESTINATION: finished and unfinished, and the one that lies there."""
     from prefect_freight.console import print_status
-    from prefect_freight.stores.opening import open_store
-    from prefect_freight.transfer.status import read_status
+    from prefect_freight.control.status import read_status
+    from prefect_freight.stores.urls import open_store
 
     place = _resolved(destination)
     store = open_store(place, _read_config(config)) if isinstance(place, str) else place

@@ -13,18 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
-from prefect_freight.model import (
-    Event,
-    ExportReport,
-    Moved,
-    Notice,
-    Planned,
-    Preview,
-    StepFinished,
-    StepStarted,
-)
-from prefect_freight.plan.summary import format_bytes, format_duration, format_rate, summary_rows
-from prefect_freight.transfer.status import Status
+from prefect_freight.control.status import Status
+from prefect_freight.events import Event, Moved, Notice, Planned, StepFinished, StepStarted
+from prefect_freight.model import ExportReport, Preview
+from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
 from prefect_freight.verifying import Verification
 
 REFRESH_S = 0.1

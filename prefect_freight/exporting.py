@@ -9,45 +9,47 @@ from pathlib import PurePath
 from typing import get_args
 
 from prefect_freight.config import StoreConfig
+from prefect_freight.control.lock import Lock, hold_lock
 from prefect_freight.errors import FreightError, IncompleteError, InputError, UnsoundError
-from prefect_freight.model import (
+from prefect_freight.events import (
     Event,
+    Notice,
+    OnEvent,
+    Planned,
+    StepFinished,
+    StepStarted,
+    ignore_event,
+)
+from prefect_freight.model import (
     ExportReport,
     Format,
     Job,
-    Notice,
-    OnEvent,
     OnExisting,
     Options,
     Outcome,
     Plan,
-    Planned,
     Preview,
     Round,
     Snapshot,
-    StepFinished,
-    StepStarted,
     Unit,
     VerifyLevel,
-    ignore_event,
 )
-from prefect_freight.plan.rounds import Phases, check_phases
+from prefect_freight.plan.phases import Phases, check_phases
 from prefect_freight.sources import Source
-from prefect_freight.sources.opening import open_source
-from prefect_freight.stores import Store
-from prefect_freight.stores.opening import open_store, with_checksums
-from prefect_freight.transfer.copy import move_unit
-from prefect_freight.transfer.ending import (
+from prefect_freight.sources.kinds import open_source
+from prefect_freight.steps.finish import (
     fail,
     finish,
     report_finished,
     require_whole,
     verify_copy,
 )
-from prefect_freight.transfer.lock import Lock, hold_lock
-from prefect_freight.transfer.opening import look_at_job, open_job
-from prefect_freight.transfer.planning import write_manifest
-from prefect_freight.transfer.preview import preview
+from prefect_freight.steps.move_unit import move_unit
+from prefect_freight.steps.open_job import look_at_job, open_job
+from prefect_freight.steps.preview import preview
+from prefect_freight.steps.write_manifest import write_manifest
+from prefect_freight.stores import Store
+from prefect_freight.stores.urls import open_store, with_checksums
 
 __all__ = [
     "ROUND_TEXT",
@@ -105,7 +107,7 @@ def export(
     only what is missing.
 
     `rounds` orders chunks: those whose key matches the first expression move when all that match
-    none are there, and so on; see `prefect_freight.plan.rounds.plan_phases`.
+    none are there, and so on; see `prefect_freight.plan.phases.plan_phases`.
 
     Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and

@@ -113,7 +113,7 @@ class Options:
     from_ref: str | None = None
     """Export only the difference to this ref, or to the `last` export."""
     rounds: Sequence[str] | Callable[[str], int] = ()
-    """Phases of the chunks' round; see `prefect_freight.plan.rounds`."""
+    """Phases of the chunks' round; see `prefect_freight.plan.phases`."""
     settle_s: float = 2.0
     """How long a reader that has just opened the copy has to read it before objects go."""
 
@@ -296,48 +296,3 @@ class Preview:
     def to_dict(self) -> dict[str, Any]:
         """Return the preview as plain JSON values."""
         return {"format_version": FORMAT_VERSION} | dataclasses.asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class StepStarted:
-    """A step of the export began."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class StepFinished:
-    """The step that began last ended well."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """The manifest is written: this much is to be moved."""
-
-    objects: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Objects arrived (or were found to have arrived already)."""
-
-    objects: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that the user ought to know and that stops nothing."""
-
-    text: str
-
-
-Event = StepStarted | StepFinished | Planned | Moved | Notice
-OnEvent = Callable[[Event], None]
-
-
-def ignore_event(event: Event) -> None:
-    """Take an event and do nothing."""

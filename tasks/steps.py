@@ -11,11 +11,11 @@ from prefect import task
 from prefect_freight import exporting
 from prefect_freight.model import ExportReport, Job, Options, Outcome, Plan, Snapshot, Unit
 from prefect_freight.sources import Source
+from prefect_freight.steps.move_unit import OPEN_BATCHES
+from prefect_freight.steps.verify_copy import Differences
 from prefect_freight.stores import Store
 from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
 from prefect_freight.tasks.retries import STEP
-from prefect_freight.transfer.copy import OPEN_BATCHES
-from prefect_freight.transfer.verify import Differences
 
 
 @task(**STEP, task_run_name="resolve {ref}")

@@ -10,7 +10,7 @@ import zarr
 from servers import S3Server
 
 from prefect_freight.stores import Store
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 NATIVE, INLINE, SPARSE = 880, 50, 50
 NATIVE_LOCAL = 1100

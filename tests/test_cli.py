@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from servers import S3Server
 
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 FREIGHT = str(Path(sysconfig.get_path("scripts")) / "freight")
 

@@ -25,7 +25,7 @@ from prefect_freight.errors import (
 from prefect_freight.model import ExportReport
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 KEY = "grid/5.0"
 CHUNK = r"^copy/grid/\d"

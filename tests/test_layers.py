@@ -10,12 +10,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     # Each floor may import itself and those before it.
-    ("errors", "model", "retry", "config"),
+    ("errors", "model", "events", "retry", "config"),
     ("sources/__init__",),  # the protocol: records of references, no reader
     ("plan",),
     ("stores",),
     ("sources",),
-    ("transfer",),
+    ("control", "formats", "steps"),
     ("exporting", "verifying"),
     ("blocks",),
     ("tasks",),
@@ -25,12 +25,15 @@ FLOORS = (
 WITHOUT_PREFECT = (
     "errors",
     "model",
+    "events",
     "retry",
     "config",
     "plan",
     "stores",
     "sources",
-    "transfer",
+    "control",
+    "formats",
+    "steps",
     "exporting",
 )
 
@@ -102,7 +105,7 @@ def test_sources_know_no_destination_and_blocks_know_only_stores_and_sources() -
         if module.startswith("prefect_freight.blocks"):
             floors = {floor_of(name) for name in imports(path) - {"prefect_freight"}}
             assert not floors & {
-                floor_of("prefect_freight.transfer"),
+                floor_of("prefect_freight.steps"),
                 floor_of("prefect_freight.exporting"),
             }
 

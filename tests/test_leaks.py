@@ -9,7 +9,7 @@ import pytest
 from proxies import Fault, Rule, proxied
 from servers import S3Server, free_ports
 
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 SECRET, TOKEN = "hush-hush-secret-0123456789", "hush-hush-token-0123456789"
 LOUD = (

@@ -11,10 +11,10 @@ from histories import Change, History, create, data, tree, write
 from unfinished import FIXTURES, Elsewhere
 
 from prefect_freight import export as export_settling
+from prefect_freight.control.status import read_status
 from prefect_freight.errors import AccessError, DestinationError, IncompleteError
 from prefect_freight.model import ExportReport
-from prefect_freight.stores.opening import open_store
-from prefect_freight.transfer.status import read_status
+from prefect_freight.stores.urls import open_store
 
 export = functools.partial(export_settling, settle_s=0)
 BASE: tuple[Change, ...] = (create("a"), create("g/b", 7))

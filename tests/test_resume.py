@@ -19,7 +19,7 @@ from proxies import Fault, FaultProxy, Rule, proxied
 from servers import S3Server
 
 from prefect_freight import export
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 FREIGHT = str(Path(sysconfig.get_path("scripts")) / "freight")
 IN_FLIGHT = 1000

@@ -15,9 +15,9 @@ from test_differences import RANDOM_CHANGE
 
 from prefect_freight import export as export_settling
 from prefect_freight.errors import AccessError, FreightError, IncompleteError
-from prefect_freight.model import Event, StepStarted
+from prefect_freight.events import Event, StepStarted
 from prefect_freight.stores import Store
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 FORMATS = ["zarr2", "zarr3"]
 export = functools.partial(export_settling, settle_s=0)

@@ -12,7 +12,7 @@ from test_cli import freight
 from prefect_freight import export
 from prefect_freight.errors import InputError
 from prefect_freight.stores import Store
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
 
 ship = functools.partial(export, settle_s=0)

@@ -18,8 +18,8 @@ from prefect_freight import export
 from prefect_freight.errors import AccessError, IncompleteError
 from prefect_freight.model import FORMAT_VERSION, Snapshot
 from prefect_freight.sources import ChunkRefs, Node
-from prefect_freight.sources.icechunk import IcechunkSource
-from prefect_freight.stores.opening import open_store
+from prefect_freight.sources.icechunk.source import IcechunkSource
+from prefect_freight.stores.urls import open_store
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NOT_PUT = "g/b/.zarray"

@@ -5,69 +5,13 @@ columns.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from prefect_freight.errors import UnsupportedNodeError
 from prefect_freight.model import ENTRY_SCHEMA, Action, Kind
-from prefect_freight.plan.layout import TargetArray
-from prefect_freight.sources import ChunkRefs
-
-ROWS_PER_FILL = 50_000
-
-
-def chunk_entries(target: TargetArray, refs: ChunkRefs) -> pa.RecordBatch:
-    """Return the entries of the referenced chunks that lie in the array's grid.
-
-    Raises `UnsupportedNodeError` for virtual chunks, whose bytes lie outside of the repository.
-    """
-    if refs.virtual.any():
-        where = refs.locations[int(refs.virtual.argmax())]
-        raise UnsupportedNodeError(
-            f"array {target.path!r} has virtual chunks, whose bytes lie outside of the repository "
-            f"(such as {where!r}); only chunks that the repository holds can be exported. "
-            "Write them into the repository first"
-        )
-    inside = np.flatnonzero(target.in_grid(refs.coords))
-    data = [refs.inlined.get(row) for row in inside.tolist()]
-    locations = pa.array(refs.locations, pa.string()).take(pa.array(inside))
-    inline = pa.array([blob is not None for blob in data], pa.bool_())
-    digests = pa.array([None if blob is None else digest(blob) for blob in data], pa.string())
-    offsets, sizes = refs.offsets[inside], refs.sizes[inside]
-    return _batch(
-        target.chunk_keys(refs.coords[inside]),
-        target.path,
-        sizes,
-        kind=pa.compute.if_else(inline, Kind.INLINE.value, Kind.OBJECT.value),
-        location=pa.compute.if_else(inline, pa.scalar(None, pa.string()), locations),
-        offset=pa.array(offsets, pa.int64()),
-        content=pa.compute.if_else(inline, digests, _identities(locations, offsets, sizes)),
-        checksum=pa.array([None if blob is None else md5(blob) for blob in data], pa.binary()),
-        data=pa.array(data, pa.binary()),
-    )
-
-
-def fill_entries(
-    target: TargetArray, fill: bytes, missing: npt.NDArray[np.int64]
-) -> pa.RecordBatch:
-    """Return entries that write the fill chunk out, for chunks given by their C-order numbers."""
-    coords = np.stack(np.unravel_index(missing, target.grid or (1,)), axis=-1)
-    keys = target.chunk_keys(coords[:, : len(target.grid)].astype(np.uint32))
-    n, identity = len(missing), digest(fill)
-    return _batch(
-        keys,
-        target.path,
-        np.full(n, len(fill), np.int64),
-        kind=pa.repeat(Kind.FILL.value, n),
-        location=pa.repeat(identity, n),
-        offset=pa.repeat(pa.scalar(0, pa.int64()), n),
-        content=pa.repeat(identity, n),
-        checksum=pa.repeat(pa.scalar(md5(fill), pa.binary()), n),
-        data=pa.nulls(n, pa.binary()),
-    )
 
 
 def document_entries(path: str, documents: Sequence[tuple[str, bytes]]) -> pa.RecordBatch:
@@ -85,7 +29,7 @@ def without_data(entries: pa.RecordBatch) -> pa.RecordBatch:
 def delete_entries(path: str, keys: pa.Array) -> pa.RecordBatch:
     """Return the entries that delete keys of an array or group."""
     n = len(keys)
-    return _batch(
+    return make_entries(
         keys,
         path,
         np.zeros(n, np.int64),
@@ -99,33 +43,6 @@ def delete_entries(path: str, keys: pa.Array) -> pa.RecordBatch:
     )
 
 
-class GridCoverage:
-    """Which chunks of a grid have been seen: one bit per chunk of the grid."""
-
-    def __init__(self, grid: tuple[int, ...]) -> None:
-        self._grid = grid
-        self._count = int(np.prod(grid, dtype=np.int64))
-        self._bits = np.zeros((self._count + 7) // 8, np.uint8)
-
-    def add(self, coords: npt.NDArray[np.uint32]) -> None:
-        """Mark chunks as seen; all must lie in the grid."""
-        if not self._grid:
-            self._bits[:] = 0x80 if len(coords) else self._bits
-            return
-        number = np.ravel_multi_index(tuple(coords.T.astype(np.int64)), self._grid)
-        np.bitwise_or.at(self._bits, number >> 3, (0x80 >> (number & 7)).astype(np.uint8))
-
-    def missing(self) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield the C-order numbers of the chunks that were not seen, in order."""
-        step = ROWS_PER_FILL
-        for first in range(0, self._count, step):
-            stop = min(first + step, self._count)
-            seen = np.unpackbits(self._bits[first // 8 : (stop + 7) // 8])[: stop - first]
-            numbers = np.flatnonzero(seen == 0) + first
-            if len(numbers):
-                yield numbers
-
-
 def digest(data: bytes) -> str:
     """Return the content identity of bytes: BLAKE2b, 128 bits, in hexadecimal (RFC 7693)."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -136,17 +53,9 @@ def md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
-def _identities(
-    locations: pa.Array, offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
-) -> pa.Array:
-    """Spell (location, offset, length): the repository's objects never change, so it is content."""
-    strings = [pa.array(column, pa.int64()).cast(pa.string()) for column in (offsets, sizes)]
-    return pa.compute.binary_join_element_wise(locations, *strings, ":")
-
-
 def _inline(keys: pa.Array, path: str, data: list[bytes]) -> pa.RecordBatch:
     seen = {blob: digest(blob) for blob in set(data)}
-    return _batch(
+    return make_entries(
         keys,
         path,
         np.array([len(blob) for blob in data], np.int64),
@@ -159,9 +68,10 @@ def _inline(keys: pa.Array, path: str, data: list[bytes]) -> pa.RecordBatch:
     )
 
 
-def _batch(
+def make_entries(
     keys: pa.Array, path: str, sizes: npt.NDArray[np.int64], **columns: pa.Array
 ) -> pa.RecordBatch:
+    """Return puts of the given keys; `columns` are those of `ENTRY_SCHEMA` that differ by kind."""
     n = len(keys)
     columns = {
         "key": keys,

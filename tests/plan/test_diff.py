@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_freight.plan.diff import Diff, merge_states, to_state
+from prefect_freight.plan.join import Diff, merge_states, to_state
 
 CONTENT = st.dictionaries(st.text("abc/", max_size=3), st.text("xyz", min_size=1, max_size=1))
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from prefect_freight.errors import InputError, UnsupportedNodeError
-from prefect_freight.model import Format
-from prefect_freight.plan.layout import (
+from prefect_freight.formats.zarr.consolidated import plan_consolidated
+from prefect_freight.formats.zarr.documents import (
     TargetArray,
     TargetGroup,
     needed_ancestors,
     plan_array,
-    plan_consolidated,
     plan_group,
 )
+from prefect_freight.model import Format
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 BIG = {"name": "bytes", "configuration": {"endian": "big"}}

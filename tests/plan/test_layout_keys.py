@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as arrays
 from zarr.core.chunk_key_encodings import parse_chunk_key_encoding
 
 from prefect_freight.errors import InputError
-from prefect_freight.plan.keys import ChunkKeys, check_key
+from prefect_freight.formats.zarr.chunk_keys import ChunkKeys
+from prefect_freight.plan.keys import check_key
 
 
 @pytest.mark.parametrize(

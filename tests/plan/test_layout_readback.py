@@ -18,14 +18,9 @@ import zarr.codecs as zc
 import zarr.codecs.numcodecs as zn
 from zarr.dtype import VariableLengthBytes
 
+from prefect_freight.formats.zarr.consolidated import plan_consolidated
+from prefect_freight.formats.zarr.documents import TargetArray, TargetGroup, plan_array, plan_group
 from prefect_freight.model import Format
-from prefect_freight.plan.layout import (
-    TargetArray,
-    TargetGroup,
-    plan_array,
-    plan_consolidated,
-    plan_group,
-)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 BOTH = pytest.mark.parametrize("format_", list(Format))

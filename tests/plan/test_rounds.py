@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from prefect_freight.errors import InputError
-from prefect_freight.plan.rounds import check_phases, plan_phases
+from prefect_freight.plan.phases import check_phases, plan_phases
 
 KEYS = pa.array(["a/0", "b/0", "b/_SUCCESS", "_SUCCESS", "not_SUCCESS"])
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from prefect_freight.plan.withdraw import Reading, plan_withdrawals, reading_of, without_arrays
+from prefect_freight.formats.zarr.consolidated import without_arrays
+from prefect_freight.formats.zarr.withdraw import Reading, plan_withdrawals, reading_of
 
 ZARRAY = {"zarr_format": 2, "shape": [4], "chunks": [2], "dtype": "<i4", "fill_value": 0}
 

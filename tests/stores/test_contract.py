@@ -13,7 +13,7 @@ from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError, IntegrityError, NotFoundError
 from prefect_freight.stores import LISTING_SCHEMA, Store
 from prefect_freight.stores.fsspec import FsspecStore
-from prefect_freight.stores.opening import open_store
+from prefect_freight.stores.urls import open_store
 
 KINDS = ["local", "s3", "memory", "fsspec-file", "fsspec-s3"]
 ODD_KEYS = ["a b/c", "é/ü/日本", "a%2Fb", "a%b+c", "a#b?c&d=e", "[x]{y}*", "~t", "c/0/0", ".zarray"]

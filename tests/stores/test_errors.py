@@ -26,8 +26,8 @@ from prefect_freight.errors import (
 )
 from prefect_freight.stores import Store
 from prefect_freight.stores.fsspec import FsspecStore
-from prefect_freight.stores.opening import open_store
-from prefect_freight.stores.s3_client import open_obstore
+from prefect_freight.stores.s3.client import open_obstore
+from prefect_freight.stores.urls import open_store
 
 HIDDEN = "hush-hush-0123456789"
 TOKEN = "hush-hush-token-0123456789"

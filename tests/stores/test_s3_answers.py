@@ -20,7 +20,7 @@ from prefect_freight.errors import (
     StorageFullError,
     TransientError,
 )
-from prefect_freight.stores.s3 import S3Store
+from prefect_freight.stores.s3.store import S3Store
 
 HIDDEN = "hush-hush-0123456789"
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from servers import S3Server
 
+from prefect_freight.control.holder import Holder, began_of, read_holder
+from prefect_freight.control.lock import LEASE_S, LOCK, hold_lock
 from prefect_freight.errors import LockedError
-from prefect_freight.model import Event
+from prefect_freight.events import Event
 from prefect_freight.stores import Store
-from prefect_freight.stores.opening import open_store
-from prefect_freight.transfer import lock as locking
-from prefect_freight.transfer.lock import LEASE_S, LOCK, Holder, hold_lock, read_holder
+from prefect_freight.stores.urls import open_store
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -66,7 +66,7 @@ def test_the_second_is_told_who_holds_it_since_when(destination: Store) -> None:
 
 def test_a_holder_that_was_killed_on_this_host_loses_it_at_once(destination: Store) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    dead = replace(Holder.this(), pid=child.pid, began=locking._began(child.pid) or "")
+    dead = replace(Holder.this(), pid=child.pid, began=began_of(child.pid) or "")
     child.communicate()
     put(destination, dead)
     said: list[Event] = []
@@ -119,11 +119,10 @@ def test_of_many_who_see_a_dead_holder_one_gets_it(destination: Store) -> None:
 
 
 def test_a_lock_that_was_taken_away_is_noticed(
-    destination: Store, monkeypatch: pytest.MonkeyPatch
+    destination: Store,
 ) -> None:
-    monkeypatch.setattr(locking, "RENEW_S", 0.05)
     thief = replace(Holder.this(), user="thief")
-    with hold_lock(destination) as lock:
+    with hold_lock(destination, renew_s=0.05) as lock:
         put(destination, thief)
         lock._thread.join(5)
         with pytest.raises(LockedError, match="taken over by thief"):

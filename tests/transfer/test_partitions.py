@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from prefect_freight.transfer import partitions
-from prefect_freight.transfer.partitions import partitioned
+from prefect_freight.steps import partitions
+from prefect_freight.steps.partitions import partitioned
 
 SCHEMA = pa.schema([("key", pa.string()), ("size", pa.int64())])
 

@@ -1,0 +1,102 @@
+"""Who holds a lock, as its record says."""
+
+import json
+import os
+import socket
+import time
+import uuid
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+from prefect_freight.control.runs import user_name
+from prefect_freight.errors import NotFoundError
+from prefect_freight.model import CONTROL_AREA
+from prefect_freight.retry import retrying
+from prefect_freight.stores import Store
+
+LOCK = f"{CONTROL_AREA}/lock"
+
+HELD_HERE: set[str] = set()
+"""Owners of the locks that exports in this process hold or want."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock."""
+
+    owner: str
+    """Unique for each export."""
+    user: str
+    host: str
+    pid: int
+    place: str
+    """Where `pid` means this process: boot and process name space; empty where that is unknown."""
+    began: str
+    """When the process began, in the kernel's count; tells it from a later one of the same pid."""
+    since: float
+    """Seconds since the epoch, by the holder's clock."""
+    renewals: int = 0
+
+    @classmethod
+    def this(cls) -> Self:
+        """Return this process as a new holder."""
+        return cls(
+            owner=uuid.uuid4().hex,
+            user=user_name(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            place=_place(),
+            began=began_of(os.getpid()) or "",
+            since=time.time(),
+        )
+
+    @property
+    def is_dead(self) -> bool:
+        """The process is seen to be gone; False where that cannot be seen.
+
+        This process can be seen to have ended the export, though its lock could not be deleted.
+        """
+        if self.is_here and self.pid == os.getpid():
+            return self.owner not in HELD_HERE
+        return bool(self.place) and self.place == _place() and began_of(self.pid) != self.began
+
+    @property
+    def is_here(self) -> bool:
+        """The process is seen to live."""
+        return bool(self.place) and self.place == _place() and began_of(self.pid) == self.began
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since))
+        return f"{self.user} on {self.host} (process {self.pid}) since {since}"
+
+
+def read_holder(destination: Store, key: str = LOCK) -> Holder | None:
+    """Return who holds a lock; None if nobody does, or what lies there is no lock's record."""
+    try:
+        said = json.loads(retrying(lambda: destination.read(key)))
+        return Holder(**{field.name: said[field.name] for field in fields(Holder)})
+    except (NotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def to_json(holder: Holder, renewals: int) -> bytes:
+    """Return the record of a holder that has renewed the lock so often."""
+    return json.dumps(asdict(holder) | {"renewals": renewals}).encode()
+
+
+def _place() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def began_of(pid: int) -> str | None:
+    """Return when a process began, in the kernel's count; None where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            state, *rest = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state == "Z" else rest[18]  # field 22 of proc(5): starttime

@@ -1,0 +1,59 @@
+"""The marker at the destination's root: its presence says that the copy is whole, or that not."""
+
+from collections.abc import Iterable, Sequence
+
+from prefect_freight.control.runs import Run
+from prefect_freight.errors import StorageFullError
+from prefect_freight.model import Job, Outcome
+from prefect_freight.retry import retrying
+from prefect_freight.stores import Store
+
+MAX_LINES = 10_000
+
+
+def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
+    """Put the marker of a whole copy, in place of that of an earlier attempt; return its key."""
+    text = (
+        f"Export of {job.snapshot.source} at {job.snapshot.ref} (snapshot {job.snapshot.id}) "
+        f"as {job.options.format} is whole.\n"
+        f"{outcome.transferred} objects transferred, {outcome.bytes} bytes, "
+        f"{outcome.skipped} there already, {outcome.deleted} deleted.\n"
+    )
+    retrying(lambda: destination.delete([job.failure_marker]))
+    return _write(destination, job.marker, text)
+
+
+def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequence[str]) -> str:
+    """Put the marker of a failed export; return its key.
+
+    It has a line per failed operation, at most `MAX_LINES`, and then `lines`; only the first of
+    them where there is no room for more.
+    """
+    failed = [
+        f"{failure.action} {failure.key} from {failure.location}: {failure.message}"
+        for failure in outcome.failures
+    ]
+    said = [line.replace("\n", " ") for line in [*failed, *lines]]
+    # It may lie there, if what failed is the very last step.
+    retrying(lambda: destination.delete([job.marker]))
+    try:
+        return _write(destination, job.failure_marker, _some_of(said, MAX_LINES))
+    except StorageFullError:
+        return _write(destination, job.failure_marker, _some_of(said, 1))
+
+
+def _some_of(lines: Sequence[str], count: int) -> str:
+    more = [f"and {len(lines) - count} more"] if len(lines) > count else []
+    return "\n".join([*lines[:count], *more, ""])
+
+
+def withdraw_markers(destination: Store, runs: Iterable[Run]) -> None:
+    """Remove the markers of earlier runs: from now on the copy that they vouch for may change."""
+    keys = {f"EXPORT_{run.snapshot}_{end}" for run in runs for end in ("SUCCESS", "FAILURE")}
+    if keys:
+        retrying(lambda: destination.delete(sorted(keys)))
+
+
+def _write(destination: Store, key: str, text: str) -> str:
+    retrying(lambda: destination.write(key, text.encode()))
+    return key

@@ -1,0 +1,65 @@
+"""What exports a destination has seen: finished and unfinished, and the one that lies there."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_freight.control.holder import Holder, read_holder
+from prefect_freight.control.ledger import recorded_batches
+from prefect_freight.control.manifest import MOVED, Manifest, manifest_of
+from prefect_freight.control.runs import Run, read_last, read_runs
+from prefect_freight.model import FORMAT_VERSION, Round
+from prefect_freight.stores import Store
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """One run and how far it came."""
+
+    run: Run
+    objects: int | None
+    """Entries of its manifest; None where none was written whole."""
+    done: int | None
+    """Those of them in batches that the ledger has."""
+    is_current: bool
+    """Its copy is what lies there, unless a later run has begun to change it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All runs that a destination has seen."""
+
+    destination: str
+    runs: tuple[RunStatus, ...]
+    holder: Holder | None
+    """Who exports there now."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the status as plain JSON values."""
+        return {"format_version": FORMAT_VERSION} | dataclasses.asdict(self)
+
+
+def read_status(destination: Store) -> Status:
+    """Return what exports the destination has seen, oldest first."""
+    last = read_last(destination)
+    runs = tuple(_status(destination, run, last) for run in read_runs(destination))
+    return Status(destination.url, runs, read_holder(destination))
+
+
+def _status(destination: Store, run: Run, last: Run | None) -> RunStatus:
+    manifest = manifest_of(destination, run.area)
+    current = last is not None and run.sequence == last.sequence
+    if manifest is None:
+        return RunStatus(run, None, None, current)
+    objects = manifest.count(MOVED)
+    done = objects if run.state == "whole" else _count_done(destination, run, manifest)
+    return RunStatus(run, objects, done, current)
+
+
+def _count_done(destination: Store, run: Run, manifest: Manifest) -> int:
+    sizes: dict[tuple[Round, int], int] = {
+        (part.round, part.first_batch + n): objects
+        for part in manifest.parts
+        for n, (objects, _) in enumerate(part.batches)
+    }
+    return sum(sizes.get(batch, 0) for batch in recorded_batches(destination, run.area))

@@ -1,0 +1,60 @@
+"""All metadata of a copy in one document. Pure."""
+
+import json
+from collections.abc import Collection, Sequence
+
+from prefect_freight.formats.zarr.documents import TargetArray, TargetGroup, to_json
+from prefect_freight.formats.zarr.grid import is_rectilinear
+from prefect_freight.model import Format
+
+CONSOLIDATED_KEY = {Format.ZARR2: ".zmetadata", Format.ZARR3: "zarr.json"}
+
+
+def plan_consolidated(
+    nodes: Sequence[TargetArray | TargetGroup], format_: Format
+) -> list[tuple[str, bytes]]:
+    """Return the documents that say all metadata at once: none if the root is an array.
+
+    For Zarr 2 that is `.zmetadata`; for Zarr 3 the root's `zarr.json`, to be written in the place
+    of the group's own. There is none for Zarr 3 with rectilinear chunks: zarr-python opens these
+    only when told to, and one of them would close the whole store to it.
+    """
+    if any(isinstance(node, TargetArray) and not node.path for node in nodes):
+        return []
+    said = {key: json.loads(data) for node in nodes for key, data in node.documents}
+    said = dict(sorted(said.items(), key=lambda item: (item[0].count("/"), item[0])))
+    if format_ is Format.ZARR2:
+        said.setdefault(".zgroup", {"zarr_format": 2})
+        return [(".zmetadata", to_json({"zarr_consolidated_format": 1, "metadata": said}))]
+    if any(is_rectilinear(document) for document in said.values()):
+        return []
+    root = said.pop("zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}})
+    root["consolidated_metadata"] = {
+        "kind": "inline",
+        "must_understand": False,
+        "metadata": {key.removesuffix("/zarr.json"): document for key, document in said.items()},
+    }
+    return [("zarr.json", to_json(root))]
+
+
+def without_arrays(consolidated: bytes, paths: Collection[str]) -> bytes:
+    """Return a consolidated metadata document without the given nodes and all below them.
+
+    It is `.zmetadata` of Zarr 2, or a root's zarr.json with inline consolidated metadata.
+
+    >>> without_arrays(b'{"metadata": {"a/.zarray": {}, "ab/.zarray": {}}}', ["a"])
+    b'{"metadata": {"ab/.zarray": {}}}'
+    """
+    document = json.loads(consolidated)
+    holder = (
+        document
+        if "zarr_consolidated_format" in document
+        else document.get("consolidated_metadata", document)
+    )
+    below = tuple(f"{path}/" for path in paths)
+    holder["metadata"] = {
+        key: said
+        for key, said in holder.get("metadata", {}).items()
+        if not f"{key}/".startswith(below)
+    }
+    return json.dumps(document).encode()

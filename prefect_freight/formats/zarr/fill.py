@@ -1,0 +1,197 @@
+"""Fill values: read from Zarr 3 documents, said in Zarr 2, written out as whole chunks. Pure."""
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numcodecs
+import numpy as np
+import numpy.typing as npt
+
+from prefect_freight.errors import UnsupportedNodeError
+from prefect_freight.formats.zarr.dtypes import DataType, FixedLength, VariableLength
+
+Value = npt.NDArray[Any] | bytes
+"""One element: a 0-d array of the fixed data type, or the bytes of text or bytes."""
+
+SPECIAL = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
+
+
+def parse_fill_value(said: Any, data_type: DataType) -> Value:
+    """Return the value that `fill_value` of a Zarr 3 document says.
+
+    Raises `UnsupportedNodeError` if it is no value of the data type.
+    """
+    try:
+        if isinstance(data_type, VariableLength):
+            return _text(said).encode() if data_type is VariableLength.TEXT else _bytes(said)
+        return _parse(said, data_type)
+    except (ValueError, TypeError, OverflowError, KeyError) as err:
+        if isinstance(err, UnsupportedNodeError):
+            raise
+        raise UnsupportedNodeError(f"fill_value {said!r} is no value of {data_type}") from err
+
+
+def to_v2_fill_value(value: Value) -> Any:
+    """Return `fill_value` of a Zarr 2 document as JSON; not for bytes of variable length.
+
+    Follows the Zarr 2 specification, "Fill value encoding": bytes and structs are base64 of the
+    whole item.
+    """
+    if isinstance(value, bytes):
+        return value.decode()
+    match value.dtype.kind:
+        case "f":
+            return _to_json_float(float(value))
+        case "c":
+            return [_to_json_float(float(value.real)), _to_json_float(float(value.imag))]
+        case "m" | "M":
+            return int(value.view(f"{value.dtype.byteorder}i8"))
+        case "S" | "V":
+            return base64.standard_b64encode(value.tobytes()).decode()
+        case _:
+            return value.item()
+
+
+def is_nan(value: Value) -> bool:
+    """Say whether the value is a float or complex NaN."""
+    return not isinstance(value, bytes) and value.dtype.kind in "fc" and bool(np.isnan(value))
+
+
+def same_value(one: Value, other: Value) -> bool:
+    """Say whether two values of one data type have the same bits; all NaN are the same."""
+    return _bits(one) == _bits(other)
+
+
+def has_payload(value: Value) -> bool:
+    """Say whether the value is a NaN other than the one that formats spell `NaN`."""
+    return is_nan(value) and not isinstance(value, bytes) and value.tobytes() != _bits(value)
+
+
+@dataclass(frozen=True, slots=True)
+class FillChunk:
+    """A chunk in which every element has one value, to be encoded on demand."""
+
+    element: bytes
+    """The bytes of one element, in the byte order of the stored data type."""
+    count: int
+    """Elements of a chunk; those at the edges of an array are as large as all others."""
+    variable_length: bool
+    compressor: str
+    """Configuration of the numcodecs codec as JSON, `null` for none."""
+
+    def encode(self) -> bytes:
+        """Return the chunk as it is stored: the same bytes each time."""
+        return _encode(self)
+
+
+def fill_chunk(value: Value, count: int, compressor: Mapping[str, Any] | None) -> FillChunk:
+    """Return the chunk of `count` elements that all have the value."""
+    variable_length = isinstance(value, bytes)
+    element = value if isinstance(value, bytes) else value.tobytes()
+    return FillChunk(element, count, variable_length, json.dumps(compressor, sort_keys=True))
+
+
+# One array after the other asks for its chunk, some of them often.
+@lru_cache(maxsize=2)
+def _encode(chunk: FillChunk) -> bytes:
+    if chunk.variable_length:
+        # vlen-utf8 and vlen-bytes: the count, then each element after its length.
+        each = len(chunk.element).to_bytes(4, "little") + chunk.element
+        raw = chunk.count.to_bytes(4, "little") + each * chunk.count
+    else:
+        raw = chunk.element * chunk.count
+    config = json.loads(chunk.compressor)
+    if config is None:
+        return raw
+    if config["id"] == "gzip":  # numcodecs writes the time into the header
+        return gzip.compress(raw, config.get("level", 1), mtime=0)
+    return bytes(numcodecs.get_codec(config).encode(raw))
+
+
+def _parse(said: Any, dtype: FixedLength) -> npt.NDArray[Any]:
+    match dtype.kind:
+        case "f":
+            return _float(said, dtype)
+        case "c" if len(said) == 2:
+            part = np.dtype(f"{dtype.byteorder}f{dtype.itemsize // 2}")
+            return np.array([_float(half, part) for half in said], part).view(dtype).reshape(())
+        case "m" | "M":
+            ticks = np.iinfo(np.int64).min if said == "NaT" else said
+            return _parse(ticks, np.dtype(f"{dtype.byteorder}i8")).view(dtype)
+        case "V" if isinstance(said, Mapping):
+            return _struct(said, dtype)
+        case "S" | "V":
+            whole = _bytes(said).ljust(dtype.itemsize, b"\0")
+            return np.frombuffer(whole, dtype).reshape(())  # raises for what is too long
+        case kind if _fits(said, kind, dtype.itemsize):
+            return np.array(said, dtype)
+    raise TypeError(said)
+
+
+def _fits(said: Any, kind: str, itemsize: int) -> bool:
+    """Say whether NumPy makes an element of what is said, without changing it."""
+    if kind == "b":
+        return isinstance(said, bool)
+    if kind == "U":
+        return len(_text(said)) * 4 <= itemsize
+    return _is_number(said) and said == int(said)
+
+
+def _struct(said: Mapping[str, Any], dtype: FixedLength) -> npt.NDArray[Any]:
+    item = np.zeros((), dtype)
+    for name in dtype.names or ():
+        if name in said:
+            item[name] = _parse(said[name], dtype[name])
+    return item
+
+
+def _float(said: Any, dtype: FixedLength) -> npt.NDArray[Any]:
+    if isinstance(said, str) and said.startswith("0x"):
+        # The bits of the number, most significant first: the only way to say a NaN's payload.
+        bits = bytes.fromhex(said[2:])
+        return np.frombuffer(bits, dtype.newbyteorder(">")).reshape(()).astype(dtype)
+    if isinstance(said, str):
+        return np.array(SPECIAL[said], dtype)
+    if not _is_number(said):
+        raise TypeError(said)
+    with np.errstate(over="ignore"):
+        return np.array(said, dtype)
+
+
+def _is_number(said: Any) -> bool:
+    return isinstance(said, int | float) and not isinstance(said, bool)
+
+
+def _text(said: Any) -> str:
+    if not isinstance(said, str):
+        raise TypeError(said)
+    return said
+
+
+def _bytes(said: Any) -> bytes:
+    # zarr-python writes base64, the specification of raw bits a list of numbers.
+    return bytes(said) if isinstance(said, list) else base64.b64decode(_text(said), validate=True)
+
+
+def _to_json_float(value: float) -> float | str:
+    if np.isnan(value):
+        return "NaN"
+    if np.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _bits(value: Value) -> bytes:
+    if isinstance(value, bytes) or value.dtype.kind not in "fc":
+        return value if isinstance(value, bytes) else value.tobytes()
+    part = value.dtype
+    if part.kind == "c":
+        part = np.dtype(f"{part.byteorder}f{part.itemsize // 2}")
+    parts = value.reshape(1).view(part).copy()
+    parts[np.isnan(parts)] = np.nan
+    return parts.tobytes()

@@ -1,0 +1,99 @@
+"""Taking arrays out of view while their chunks are replaced. Pure.
+
+A reader must never decode new chunks by an old document. Where a new document reads chunks in
+another way, the array leaves the consolidated metadata and loses its document before its first
+chunk is touched, and comes back with the rest of the metadata, when it is whole. So does an array
+that became smaller: a chunk at its new edge holds padding where the old document shows values.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DOCUMENT_PATTERN = r"(^|/)(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata)$"
+"""Keys of metadata documents, of Zarr 2 and of Zarr 3."""
+
+DECODING_ATTRIBUTES = {
+    # What the CF conventions (sections 2.5, 4.4 and 8.1) make of stored numbers,
+    "_FillValue",
+    "missing_value",
+    "scale_factor",
+    "add_offset",
+    "units",
+    "calendar",
+    "_Unsigned",
+    # and what xarray adds to them.
+    "_ARRAY_DIMENSIONS",
+    "dtype",
+    "_Encoding",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a document has the chunks of its array read."""
+
+    identity: str
+    """Digest of all that makes values of chunks: type, codecs, chunk shape, CF attributes."""
+    shape: tuple[int, ...]
+
+    def can_read(self, new: "Reading") -> bool:
+        """Say whether chunks written for `new` are read right by the document that says this.
+
+        >>> Reading("x", (4,)).can_read(Reading("x", (9,)))
+        True
+        >>> Reading("x", (4,)).can_read(Reading("x", (3,)))
+        False
+        """
+        return self.identity == new.identity and all(
+            n <= m for n, m in zip(self.shape, new.shape, strict=True)
+        )
+
+
+def reading_of(documents: Iterable[tuple[str, bytes]]) -> Reading:
+    """Return how an array's documents, of Zarr 2 or of Zarr 3, have its chunks read."""
+    said = [json.loads(data) for _, data in sorted(documents)]
+    needed = json.dumps([_decoding_part(document) for document in said], sort_keys=True)
+    shape = next(tuple(document["shape"]) for document in said if "shape" in document)
+    return Reading(hashlib.blake2b(needed.encode(), digest_size=16).hexdigest(), shape)
+
+
+def _decoding_part(document: dict[str, Any]) -> dict[str, Any]:
+    attributes = document.get("attributes", {})
+    parts = {k: v for k, v in document.items() if k not in ("shape", "attributes")}
+    if not {"zarr_format", "node_type"} & document.keys():  # .zattrs, which is attributes alone
+        parts, attributes = {}, document
+    return parts | {"attributes": {k: v for k, v in attributes.items() if k in DECODING_ATTRIBUTES}}
+
+
+def plan_withdrawals(
+    there: Mapping[str, Collection[Reading]],
+    arrays: Mapping[str, Reading],
+    groups: Collection[str],
+) -> set[str]:
+    """Return the paths of arrays that lie there and must leave before new chunks arrive.
+
+    `there` are the arrays at the destination with every way that their chunks may be read, `arrays`
+    those that are wanted and have changed chunks. Besides those that read otherwise, the ones go
+    whose place is taken by a node of another kind: a disk cannot have a file and a folder of one
+    name.
+    """
+    kinds = {*arrays, *groups}
+    otherwise = {
+        path
+        for path, readings in there.items()
+        if path in arrays and not all(old.can_read(arrays[path]) for old in readings)
+    }
+    displaced = {
+        path
+        for path in there
+        if path not in arrays and (path in groups or _has_ancestor(path, arrays))
+    }
+    return (otherwise & kinds) | displaced
+
+
+def _has_ancestor(path: str, arrays: Collection[str]) -> bool:
+    parts = path.split("/")
+    return any("/".join(parts[:n]) in arrays for n in range(1, len(parts)))

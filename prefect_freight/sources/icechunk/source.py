@@ -1,0 +1,251 @@
+"""Icechunk repositories on a local disk or on S3.
+
+Chunk bytes are read straight from the repository's storage, where a native chunk is the object
+`chunks/<id>` (Icechunk specification, "Chunk files"), and never through Icechunk: that is what
+makes a copy object to object.
+"""
+
+import asyncio
+import difflib
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from prefect_freight.config import StoreConfig
+from prefect_freight.errors import (
+    FreightError,
+    InternalError,
+    NotARepositoryError,
+    NotFoundError,
+    RefNotFoundError,
+)
+from prefect_freight.model import Snapshot
+from prefect_freight.retry import retrying
+from prefect_freight.sources import ChunkRefs, Node
+from prefect_freight.sources.icechunk.errors import translate_error
+from prefect_freight.sources.icechunk.event_loop import iterate, run
+from prefect_freight.stores import Store
+from prefect_freight.stores.s3.store import s3_credentials
+from prefect_freight.stores.urls import open_store
+
+if TYPE_CHECKING:
+    import icechunk
+    from icechunk.store import IcechunkStore
+
+NATIVE, VIRTUAL, INLINE = 1, 2, 3  # values of icechunk.ChunkType
+DOCUMENTS_AT_ONCE = 64
+REFS_PER_BATCH = 50_000
+STORAGE_ATTEMPTS = 4
+"""Attempts that Icechunk makes by itself; with its own ten, a wrong endpoint takes a minute."""
+
+
+class IcechunkSource:
+    """A repository, opened on first use."""
+
+    def __init__(self, storage_url: str, config: StoreConfig | None = None) -> None:
+        self._config = config or StoreConfig()
+        self._store: Store = open_store(storage_url, self._config)
+        self._repository: icechunk.Repository | None = None
+        self._sessions: dict[str, IcechunkStore] = {}
+
+    def __repr__(self) -> str:
+        return f"IcechunkSource({self.storage_url!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_repository": None, "_sessions": {}}
+
+    @property
+    def url(self) -> str:
+        """Canonical URL."""
+        return f"icechunk+{self.storage_url}"
+
+    @property
+    def storage_url(self) -> str:
+        """URL of the place where the repository's objects lie."""
+        return self._store.url
+
+    def resolve(self, ref: str) -> Snapshot:
+        """Return the snapshot that a branch, else a tag, else a snapshot id, names now."""
+        repository = self._open()
+        branches, tags = self._ask(repository.list_branches), self._ask(repository.list_tags)
+        if ref in branches:
+            snapshot = self._ask(repository.lookup_branch, ref)
+        elif ref in tags:
+            snapshot = self._ask(repository.lookup_tag, ref)
+        else:
+            snapshot = self._find_snapshot(ref, sorted(branches | tags))
+        return Snapshot(self.url, ref, snapshot)
+
+    def read_nodes(self, snapshot: Snapshot) -> list[Node]:
+        """Return all arrays and groups of the snapshot, in the order of their paths."""
+        # Icechunk's synchronous call holds the interpreter while it waits for the store; the lock's
+        # renewal in another thread would wait with it.
+        inspect = self._open().inspect_snapshot_async
+        try:
+            found = self._ask(lambda: run(inspect(snapshot.id)))["nodes"]
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"expected snapshot {snapshot.id} ({snapshot.ref}) in {self.url}, found it gone: "
+                "expired and collected, or never there. Export another ref"
+            ) from error
+        nodes = sorted(
+            (node["path"].strip("/"), node["node_type"], node.get("manifest_refs", []))
+            for node in found
+        )
+        paths = [path for path, *_ in nodes]
+        # A coroutine can be run once, and each attempt needs its own.
+        documents = self._ask(lambda: run(self._read_documents(snapshot, paths)))
+        return [
+            # An array's references are those of its manifest files, which never change.
+            Node(path, kind, document, json.dumps(manifests))
+            for (path, kind, manifests), document in zip(nodes, documents, strict=True)
+        ]
+
+    def read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
+        """Yield the references of all chunks of an array, in the same order each time."""
+        store, done = self._session(snapshot), 0
+        batches: Iterator[Any] | None = None
+
+        def read() -> Any:
+            nonlocal batches
+            try:
+                if batches is None:  # the first time, or after an error: from where it broke
+                    found = iterate(store.array_chunk_iterator(f"/{path}", REFS_PER_BATCH))
+                    batches = itertools.islice(found, done, None)
+                return next(batches, None)
+            except Exception:
+                batches = None
+                raise
+
+        while (columns := self._ask(read)) is not None:
+            done += 1
+            coords, kinds, names, offsets, lengths, inlined = columns
+            locations = [
+                f"chunks/{name}" if kind == NATIVE else name
+                for kind, name in zip(kinds.tolist(), names, strict=True)
+            ]
+            yield ChunkRefs(
+                coords,
+                kinds == VIRTUAL,
+                locations,
+                offsets.astype(np.int64),
+                lengths.astype(np.int64),
+                inlined,
+            )
+
+    def open_zarr(self, snapshot: Snapshot) -> Any:
+        """Return the snapshot's root, as zarr-python reads it."""
+        import zarr
+
+        return zarr.open(self._session(snapshot), mode="r")
+
+    def read(self, location: str, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes of an object of the repository's storage."""
+        return self._store.read(location, offset, size)
+
+    def _open(self) -> "icechunk.Repository":
+        if self._repository is None:
+            self._repository = self._ask(_open_repository, self._store.url, self._config)
+        return self._repository
+
+    def _session(self, snapshot: Snapshot) -> "IcechunkStore":
+        if snapshot.id not in self._sessions:
+            session = self._ask(self._open().readonly_session, snapshot_id=snapshot.id)
+            self._sessions[snapshot.id] = session.store
+        return self._sessions[snapshot.id]
+
+    async def _read_documents(
+        self, snapshot: Snapshot, paths: list[str]
+    ) -> list[Mapping[str, Any]]:
+        from zarr.core.buffer import default_buffer_prototype
+
+        store, prototype = self._session(snapshot), default_buffer_prototype()
+        limit = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
+
+        async def read(path: str) -> Mapping[str, Any]:
+            key = f"{path}/zarr.json" if path else "zarr.json"
+            async with limit:
+                document = await store.get(key, prototype)
+            if document is None:
+                raise InternalError(f"snapshot {snapshot.id} lists {path!r} and has no {key!r}")
+            parsed: Mapping[str, Any] = json.loads(document.to_bytes())
+            return parsed
+
+        return await asyncio.gather(*(read(path) for path in paths))
+
+    def _find_snapshot(self, ref: str, names: list[str]) -> str:
+        import icechunk
+
+        try:
+            found: str = self._ask(self._open().lookup_snapshot, ref).id
+        except (NotFoundError, icechunk.InvalidInputError) as error:
+            near = difflib.get_close_matches(ref, names, n=3, cutoff=0.5)
+            hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+            raise RefNotFoundError(
+                f"no branch, tag or snapshot {ref!r} in {self.url}. {hint}"
+                f"It has: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
+            ) from error
+        return found
+
+    def _ask(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call Icechunk; its errors become ours, and what may pass is tried again."""
+
+        def attempt() -> Any:
+            try:
+                return call(*args, **kwargs)
+            except FreightError:
+                raise
+            except Exception as error:  # noqa: BLE001 - translated
+                known = translate_error(error, self.url)
+            raise known  # out here Icechunk's error, which may quote a secret, isn't its context
+
+        return retrying(attempt)
+
+
+def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Repository":
+    import icechunk
+
+    # Without this Icechunk warns of commits, on standard error; nothing is committed here.
+    icechunk.set_logs_filter(os.environ.get("ICECHUNK_LOG", "error"))
+    parts = urlsplit(storage_url)
+    match parts.scheme:
+        case "file":
+            path = unquote(parts.path)
+            if not os.path.isdir(path):  # Icechunk would make the folder
+                raise NotARepositoryError(
+                    f"expected an Icechunk repository, found no folder {path}"
+                )
+            storage = icechunk.local_filesystem_storage(path)
+        case "s3":
+            storage = _s3_storage(parts.netloc, parts.path.strip("/"), config)
+        case other:
+            raise NotARepositoryError(
+                f"expected an Icechunk repository on a local disk or on s3://, found {other}://"
+            )
+    retries = icechunk.StorageRetriesSettings(max_tries=STORAGE_ATTEMPTS)
+    settings = icechunk.StorageSettings(retries=retries)
+    return icechunk.Repository.open(storage, icechunk.RepositoryConfig(storage=settings))
+
+
+def _s3_storage(bucket: str, prefix: str, config: StoreConfig) -> "icechunk.Storage":
+    import icechunk
+
+    keys = s3_credentials(config)
+    return icechunk.s3_storage(
+        bucket=bucket,
+        prefix=prefix,
+        region=config.region or ("us-east-1" if config.endpoint_url else None),
+        endpoint_url=config.endpoint_url,
+        allow_http=bool(config.allow_http),
+        access_key_id=keys.access_key_id if keys else None,
+        secret_access_key=keys.secret_access_key if keys else None,
+        session_token=keys.session_token if keys else None,
+        anonymous=config.anonymous or None,
+        from_env=True if keys is None and not config.anonymous else None,
+        force_path_style=not config.virtual_hosted_style,
+    )

@@ -1,0 +1,48 @@
+"""Which source a URL names: said by its scheme, or found by looking."""
+
+from prefect_freight.config import StoreConfig
+from prefect_freight.errors import InputError, NotARepositoryError
+from prefect_freight.sources import Source
+from prefect_freight.stores import Store
+from prefect_freight.stores.urls import open_store
+
+KNOWN = "icechunk+file:///path, icechunk+s3://bucket/prefix, or a path or s3:// URL of a repository"
+
+
+def open_source(url: str, config: StoreConfig | None = None) -> Source:
+    """Return the source that a path or URL names.
+
+    `icechunk+…` says the kind; anything else is looked at. Raises `NotARepositoryError` if nothing
+    that can be exported lies there, and what `open_store` raises.
+    """
+    from prefect_freight.sources.icechunk.source import IcechunkSource
+
+    kind, plus, rest = url.partition("+")
+    if plus and "/" not in kind:
+        if kind != "icechunk":
+            raise InputError(f"unknown kind of source {kind!r} in {url!r}; expected {KNOWN}")
+        return IcechunkSource(rest, config)
+    store = open_store(url, config)
+    if _holds_icechunk(store):
+        return IcechunkSource(url, config)
+    raise NotARepositoryError(
+        f"expected an Icechunk repository at {store.url}, found {_what_lies_there(store)}. "
+        f"A source is {KNOWN}"
+    )
+
+
+def _holds_icechunk(store: Store) -> bool:
+    return any(_has_any(store, prefix) for prefix in ("snapshots/", "refs/"))
+
+
+def _has_any(store: Store, prefix: str) -> bool:
+    return any(page.num_rows for page in store.list(prefix))
+
+
+def _what_lies_there(store: Store) -> str:
+    names: list[str] = next((page["key"].to_pylist() for page in store.list() if page.num_rows), [])
+    if not names:
+        return "nothing"
+    if any(name.rsplit("/", 1)[-1] in {"zarr.json", ".zgroup", ".zarray"} for name in names):
+        return "a plain Zarr store, which is no versioned repository"
+    return f"other objects, such as {names[0]!r}"

@@ -1,0 +1,154 @@
+"""Comparing what lies at the destination with what the manifest says.
+
+| level     | what is compared                                                                   |
+|-----------|------------------------------------------------------------------------------------|
+| sizes     | keys and sizes, of the manifest and of a listing                                   |
+| checksums | and each object's MD5: the listing's entity tag where it is one, else it is read   |
+| values    | and what zarr decodes of the source and of the copy                                |
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefect_freight.control.state import count_copy, read_copy
+from prefect_freight.errors import IntegrityError, NotFoundError
+from prefect_freight.model import CONTROL_AREA, Job, VerifyLevel
+from prefect_freight.plan.entries import md5
+from prefect_freight.retry import retrying
+from prefect_freight.steps.partitions import partitioned
+from prefect_freight.stores import Store
+
+WANTED = pa.schema([("key", pa.string()), ("size", pa.int64()), ("checksum", pa.binary())])
+FOUND = pa.schema([("key", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
+NAMED = 1000
+READERS = 16
+MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"
+MD5_ETAG = re.compile(r'^"?([0-9a-f]{32})"?$')
+
+
+@dataclass(slots=True)
+class Differences:
+    """How a destination differs from a manifest: how many keys, and the first of them by name."""
+
+    missing: int = 0
+    wrong: int = 0
+    foreign: int = 0
+    missing_keys: list[str] = field(default_factory=list)
+    wrong_keys: list[tuple[str, str]] = field(default_factory=list)
+    """(key, what was expected and what was found)."""
+    foreign_keys: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """All that must be there is there; foreign objects do not count."""
+        return not self.missing and not self.wrong
+
+    def lines(self) -> list[str]:
+        """Say each difference that keeps the copy from being whole, by name."""
+        lines = [f"missing {key}" for key in self.missing_keys]
+        lines += [f"wrong {key}: {said}" for key, said in self.wrong_keys]
+        unnamed = self.missing + self.wrong - len(lines)
+        return lines + ([f"and {unnamed} more"] if unnamed else [])
+
+    def add_wrong(self, key: str, said: str) -> None:
+        """Count an object that is not what it should be."""
+        self.wrong += 1
+        if len(self.wrong_keys) < NAMED:
+            self.wrong_keys.append((key, said))
+
+
+def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
+    """Compare a listing of the destination with the manifest, as far as `level` says.
+
+    (Values are compared by `prefect_freight.formats.zarr.values`.) Memory is bounded: see
+    `prefect_freight.steps.partitions`.
+    """
+    differences = Differences()
+    if level == "none":
+        return differences
+    expected = read_copy(destination, job, WANTED.names)
+    rows = count_copy(destination, job)
+    with partitioned((WANTED, FOUND), rows, expected, list_data(destination)) as pairs:
+        for wanted, found in pairs:
+            there = _compare_sizes(wanted, found, differences)
+            if level != "sizes":
+                _compare_checksums(destination, there, differences)
+    return differences
+
+
+def list_data(destination: Store) -> Iterator[pa.Table]:
+    """Yield what lies at the destination apart from our control area and the markers."""
+    for page in destination.list():
+        table = pa.Table.from_batches([page])
+        ours = pc.or_(
+            pc.starts_with(table["key"], f"{CONTROL_AREA}/"),
+            pc.match_substring_regex(table["key"], MARKER_PATTERN),
+        )
+        yield table.filter(pc.invert(ours))
+
+
+def _compare_sizes(wanted: pa.Table, found: pa.Table, differences: Differences) -> pa.Table:
+    """Return what is there in the right size, with the entity tags of the listing."""
+    where = pc.index_in(wanted["key"], found["key"].combine_chunks())
+    missing = wanted.filter(pc.is_null(where))
+    there, where = wanted.filter(pc.is_valid(where)), where.drop_null()
+    sizes = found["size"].take(where)
+    differ = pc.not_equal(there["size"], sizes)
+    for key, expected, size in zip(
+        there["key"].filter(differ).to_pylist(),
+        there["size"].filter(differ).to_pylist(),
+        sizes.filter(differ).to_pylist(),
+        strict=True,
+    ):
+        differences.add_wrong(key, f"expected {expected} bytes, found {size}")
+    foreign = found["key"].filter(pc.invert(pc.is_in(found["key"], wanted["key"].combine_chunks())))
+    differences.missing += missing.num_rows
+    differences.foreign += len(foreign)
+    differences.missing_keys += _first(missing["key"], differences.missing_keys)
+    differences.foreign_keys += _first(foreign, differences.foreign_keys)
+    there = there.append_column("etag", found["etag"].take(where))
+    return there.filter(pc.invert(differ))
+
+
+def _compare_checksums(destination: Store, there: pa.Table, differences: Differences) -> None:
+    doubtful = [
+        (key, checksum)
+        for key, checksum, etag in _rows(there)
+        if checksum is not None and not _is_md5(etag, checksum)
+    ]
+    with ThreadPoolExecutor(READERS) as pool:
+        said = pool.map(lambda row: _compare_bytes(destination, *row), doubtful)
+        for (key, _), wrong in zip(doubtful, said, strict=True):
+            if wrong:
+                differences.add_wrong(key, wrong)
+
+
+def _rows(there: pa.Table) -> Iterable[tuple[str, bytes | None, str | None]]:
+    columns = (there[name].to_pylist() for name in ("key", "checksum", "etag"))
+    return zip(*columns, strict=True)
+
+
+def _is_md5(etag: str | None, checksum: bytes) -> bool:
+    # A tag that differs proves nothing: that of an encrypted object, or of one in parts, is another
+    # digest. Then the object is read.
+    match = MD5_ETAG.match(etag or "")
+    return match is not None and match[1] == checksum.hex()
+
+
+def _compare_bytes(destination: Store, key: str, checksum: bytes) -> str:
+    try:
+        found = md5(retrying(lambda: destination.read(key)))
+    except (NotFoundError, IntegrityError) as error:
+        return str(error)
+    return "" if found == checksum else f"expected MD5 {checksum.hex()}, found {found.hex()}"
+
+
+def _first(keys: pa.ChunkedArray, named: Sequence[object]) -> list[str]:
+    room = max(0, NAMED - len(named))
+    first: list[str] = keys.slice(0, room).to_pylist()
+    return first

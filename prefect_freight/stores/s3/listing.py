@@ -1,0 +1,38 @@
+"""Listing a bucket by botocore, for keys that obstore has no way to say.
+
+obstore's listing raises at a key with an empty segment or a control character, whoever put it
+there, and somebody else's object must not keep ours from being verified.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from prefect_freight.config import StoreConfig
+from prefect_freight.stores.s3.client import open_botocore
+
+
+def list_pages(
+    config: StoreConfig, bucket: str, *, prefix: str, after: str
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield up to 1,000 objects at a time as S3 says them, those whose key comes after `after`.
+
+    A page that failed can be asked for again with the same iterator.
+    """
+    return _Pages(open_botocore(config), bucket, prefix, after)
+
+
+class _Pages(Iterator[list[dict[str, Any]]]):
+    # A generator would be at its end after the first error.
+    def __init__(self, client: Any, bucket: str, prefix: str, after: str) -> None:
+        self._client, self._done = client, False
+        self._asked = {"Bucket": bucket, "Prefix": prefix, "StartAfter": after}
+
+    def __next__(self) -> list[dict[str, Any]]:
+        while not self._done:
+            answer = self._client.list_objects_v2(**self._asked)
+            self._done = not answer.get("IsTruncated")
+            self._asked["ContinuationToken"] = answer.get("NextContinuationToken", "")
+            if found := answer.get("Contents"):
+                objects: list[dict[str, Any]] = found
+                return objects
+        raise StopIteration

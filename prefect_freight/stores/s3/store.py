@@ -1,0 +1,240 @@
+"""S3 and what speaks its protocol, by obstore's synchronous calls.
+
+obstore retries nothing here: all of that is in `prefect_freight.retry`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from prefect_freight.config import StoreConfig
+from prefect_freight.errors import (
+    ConfigError,
+    FreightError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+)
+from prefect_freight.retry import retrying
+from prefect_freight.stores.pages import ROWS_PER_PAGE, to_page
+from prefect_freight.stores.s3.client import IDLE_S, open_obstore, s3_credentials
+from prefect_freight.stores.s3.errors import translate_error
+
+if TYPE_CHECKING:
+    import obstore.store
+
+__all__ = ["S3Store", "s3_credentials"]
+
+KEYS_PER_DELETE = 10_000
+MAX_KEY_BYTES = 1024  # of S3
+SINGLE_PUT_BYTES = 64 * 2**20
+PART_BYTES = 32 * 2**20  # of at most 10,000 parts
+LARGE_PUT_BYTES, LARGE_PUT_IDLE_S = 2**20, 600
+"""obstore counts the time without an answer from the request's first byte, so that a body on its
+way is idle time: a small one has to arrive within `idle_s`, a larger one within this."""
+UNCARRIED = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
+"""Empty, `.` and `..` segments and control characters: obstore refuses them, or drops a `/`."""
+
+
+class S3Store:
+    """Objects of a bucket under a prefix; without an answer for `idle_s`, a request has failed."""
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        config: StoreConfig,
+        idle_s: int = IDLE_S,
+        checksum: str | None = None,
+    ) -> None:
+        if prefix and UNCARRIED.search(prefix):
+            raise ConfigError(f"expected s3://bucket/folder/folder, found {prefix!r} for folders")
+        self._bucket, self._prefix, self._config, self._idle_s = bucket, prefix, config, idle_s
+        self._checksum = checksum
+        self._opened: dict[int, obstore.store.S3Store] = {}
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.url!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        made_of = (self._bucket, self._prefix, self._config, self._idle_s, self._checksum)
+        return S3Store, made_of
+
+    def with_checksums(self) -> "S3Store":
+        """Return the same store, which sends a SHA-256 with every put for the server to check."""
+        return S3Store(self._bucket, self._prefix, self._config, self._idle_s, "SHA256")
+
+    @property
+    def url(self) -> str:
+        """`s3://bucket/prefix`."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Get an object, or a range of it, in one request."""
+        import obstore
+
+        path, client = self._path(key), self._client()
+        if length == 0:
+            self._call("read", key, lambda: obstore.head(client, path))
+            return b""
+
+        def get() -> bytes:
+            if length is not None:
+                return bytes(obstore.get_range(client, path, start=offset, length=length))
+            whole = {"range": {"offset": offset}} if offset else None
+            return bytes(obstore.get(client, path, options=whole).bytes())  # type: ignore[arg-type]
+
+        try:
+            data = self._call("read", key, get)
+        except IntegrityError:
+            if length is None:
+                return b""  # `offset` is at the object's end
+            raise
+        if length is not None and len(data) != length:
+            raise IntegrityError(
+                f"expected {length} bytes from {offset} of {key!r} in {self.url}, found {len(data)}"
+            )
+        return data
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put an object: in one request, or in parts if it is large."""
+        import obstore
+
+        path, client = self._path(key), self._client(len(data))
+        parts = len(data) > SINGLE_PUT_BYTES
+        self._call(
+            "write",
+            key,
+            lambda: obstore.put(
+                client, path, data, use_multipart=parts, chunk_size=PART_BYTES, max_concurrency=4
+            ),
+        )
+
+    def write_new(self, key: str, data: bytes) -> bool:
+        """Put an object unless there is one (`If-None-Match: *`).
+
+        Where the service says that it has no conditional puts, it is looked for first: then two
+        at once may both find none.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        path, client = self._path(key), self._client(len(data))
+
+        def create() -> bool | None:
+            try:
+                obstore.put(client, path, data, mode="create")
+            except AlreadyExistsError as error:
+                if "Conflict<" in str(error) or "OperationAborted<" in str(error):
+                    raise  # another request is under way: nobody knows yet
+                return False
+            except Exception as error:
+                if "501 Not Implemented" not in str(error):
+                    raise
+                return None
+            return True
+
+        put = self._call("write", key, create)
+        return self._write_if_missing(key, data) if put is None else put
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects, up to 1,000 in a request."""
+        import obstore
+
+        named = [self._path(key) for key in keys]
+        for first in range(0, len(named), KEYS_PER_DELETE):
+            some = named[first : first + KEYS_PER_DELETE]
+            try:
+                self._call("delete", some[0], lambda: obstore.delete(self._client(), some))  # noqa: B023
+            except NotFoundError:
+                continue
+
+    def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
+        """Yield the objects below a prefix, in the order of their keys.
+
+        A listing that breaks is taken up where it broke, since its caller could only begin anew.
+        """
+        import obstore
+        from obstore.exceptions import InvalidPathError
+
+        client, last = self._client(), None
+        stream: Any = None
+
+        def next_page() -> Any:
+            nonlocal stream
+            if stream is None:
+                stream = obstore.list(
+                    client, prefix.rstrip("/") or None, offset=last, chunk_size=ROWS_PER_PAGE
+                )
+            try:
+                return next(stream, None)
+            except InvalidPathError:  # somebody's key that obstore cannot say
+                return self._list_any_keys(prefix, last)
+            except Exception:
+                stream = None
+                raise
+
+        while page := retrying(lambda: self._call("list", prefix, next_page)):
+            if isinstance(page, Iterator):
+                yield from page
+                return
+            last = page[-1]["path"]
+            yield to_page((found["path"], found["size"], found["e_tag"]) for found in page)
+
+    def _list_any_keys(self, prefix: str, after: str | None) -> Iterator[pa.RecordBatch]:
+        from prefect_freight.stores.s3.listing import list_pages
+
+        root = f"{self._prefix}/" if self._prefix else ""
+        pages = list_pages(
+            self._config,
+            self._bucket,
+            prefix=root + prefix,
+            after=root + after if after else "",
+        )
+        while page := retrying(lambda: self._call("list", prefix, lambda: next(pages, None))):
+            yield to_page(
+                (found["Key"].removeprefix(root), found["Size"], found["ETag"]) for found in page
+            )
+
+    def _write_if_missing(self, key: str, data: bytes) -> bool:
+        try:
+            self.read(key, 0, 0)
+        except NotFoundError:
+            self.write(key, data)
+            return True
+        return False
+
+    def _path(self, key: str) -> str:
+        if UNCARRIED.search(key):
+            raise InputError(
+                f"expected a key without empty, '.' or '..' segments and control characters, "
+                f"found {key!r} for {self.url}"
+            )
+        size = len(f"{self._prefix}/{key}".lstrip("/").encode())
+        if size > MAX_KEY_BYTES:
+            raise InputError(
+                f"expected a key of up to {MAX_KEY_BYTES} bytes with its prefix, found {size} in "
+                f"{key!r} for {self.url}. Use a shorter prefix"
+            )
+        return key
+
+    def _client(self, put_bytes: int = 0) -> "obstore.store.S3Store":
+        idle_s = LARGE_PUT_IDLE_S if put_bytes > LARGE_PUT_BYTES else self._idle_s
+        if idle_s not in self._opened:
+            self._opened[idle_s] = open_obstore(
+                self._bucket, self._prefix, self._config, idle_s, self._checksum
+            )
+        return self._opened[idle_s]
+
+    def _call[T](self, verb: str, key: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except FreightError:
+            raise
+        except Exception as error:  # noqa: BLE001 - translated
+            said = f"could not {verb} {key!r} in {self.url}"
+            endpoint = self._config.endpoint_url or "S3"
+            known = translate_error(error, said, self._bucket, endpoint)
+        raise known  # out here the library's error, which may quote a secret, isn't its context
