@@ -198,7 +198,8 @@ class _Export:
         return report
 
     def _steps(self) -> ExportReport:
-        plan = self._plan = tasks.write_manifest(self._source, self._destination, self._job)
+        manifest = tasks.write_manifest(self._source, self._destination, self._job)
+        plan = self._plan = tasks.compute_diff(self._destination, self._job, manifest)
         self._log.info("Manifest: %s", plan_text(plan))
         progress = Progress(self._job, plan, self._log)
         for round_, text in ROUND_TEXT.items():

@@ -43,8 +43,9 @@ def run_tags(job: Job) -> list[str]:
 def plan_text(plan: Plan) -> str:
     """Return what is going to be moved, as a line."""
     return (
-        f"{plan.objects:,} objects, {format_bytes(plan.bytes)}, of {plan.arrays} arrays and "
-        f"{plan.groups} groups, in {len(plan.units)} units"
+        f"{plan.objects:,} objects, {format_bytes(plan.bytes)}, of "
+        f"{' and '.join(f'{n} {name}' for name, n in plan.totals.items())}, "
+        f"in {len(plan.units)} units"
     )
 
 

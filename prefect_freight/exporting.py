@@ -37,6 +37,7 @@ from prefect_freight.model import (
 from prefect_freight.plan.phases import Phases, check_phases
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
+from prefect_freight.steps.compute_diff import compute_diff
 from prefect_freight.steps.finish import (
     fail,
     finish,
@@ -54,6 +55,7 @@ from prefect_freight.stores.urls import open_store, with_checksums
 __all__ = [
     "ROUND_TEXT",
     "checked",
+    "compute_diff",
     "dry_run",
     "export",
     "fail",
@@ -76,6 +78,7 @@ ROUND_TEXT = {
     Round.WITHDRAW: "Taking changed arrays out of view",
     Round.CLEAR: "Making room for them",
     Round.CHUNKS: "Copying chunks",
+    Round.OBJECTS: "Copying objects",
     Round.DOCUMENTS: "Writing metadata",
     Round.ROOT: "Writing consolidated metadata",
     Round.DELETES: "Deleting what is gone",
@@ -266,7 +269,9 @@ class _Export:
     def _steps(self) -> ExportReport:
         source, destination, job, step = self._source, self._destination, self._job, self._step
         text = f"Generating the manifest of snapshot {job.snapshot.id}"
-        plan = self._plan = step(text, lambda: write_manifest(source, destination, job))
+        manifest = step(text, lambda: write_manifest(source, destination, job))
+        text = "Computing the difference"
+        plan = self._plan = step(text, lambda: compute_diff(destination, job, manifest))
         step.tell(Planned(plan.objects, plan.bytes))
         for round_, text in ROUND_TEXT.items():
             if plan.of(round_):

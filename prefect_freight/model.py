@@ -5,7 +5,7 @@ millions of (entries) is a table and never a record.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -13,10 +13,13 @@ from typing import Any, Literal
 import pyarrow as pa
 
 FORMAT_VERSION = 1
-"""Version of everything that is written into the control area."""
+"""Version of reports, run records, ledger records; manifests and diffs have a version each."""
 
 CONTROL_AREA = ".freight"
 """The folder under the destination's root that holds manifests, ledgers and reports."""
+
+MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"
+"""Keys of the objects that say whether a copy is whole (RE2)."""
 
 VerifyLevel = Literal["none", "sizes", "checksums", "values"]
 OnExisting = Literal["refuse", "merge"]
@@ -25,6 +28,7 @@ OnExisting = Literal["refuse", "merge"]
 class Format(StrEnum):
     """What the copy is."""
 
+    OBJECTS = "objects"
     ZARR2 = "zarr2"
     ZARR3 = "zarr3"
 
@@ -37,18 +41,10 @@ class Round(StrEnum):
     CLEAR = "clear"
     """Deletes that must come before the new chunks, of what is out of view already."""
     CHUNKS = "chunks"
+    OBJECTS = "objects"
     DOCUMENTS = "documents"
     ROOT = "root"
     DELETES = "deletes"
-    KEPT_CHUNKS = "kept-chunks"
-    """What lies there already as it is wanted: never moved, but a part of the copy."""
-    KEPT_DOCUMENTS = "kept-documents"
-
-
-COPY_ROUNDS = frozenset(
-    {Round.CHUNKS, Round.DOCUMENTS, Round.ROOT, Round.KEPT_CHUNKS, Round.KEPT_DOCUMENTS}
-)
-"""The rounds whose entries are what lies at the destination in the end."""
 
 
 class Kind(StrEnum):
@@ -69,7 +65,7 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
-MANIFEST_SCHEMA = pa.schema(
+ENTRY_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),  # under the destination's root
         pa.field("action", pa.string(), nullable=False),  # put or delete
@@ -78,17 +74,12 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("location", pa.string()),  # object of the source's storage, or a fill's digest
         pa.field("offset", pa.int64(), nullable=False),  # bytes
         pa.field("size", pa.int64(), nullable=False),  # bytes, at the source and at the destination
-        pa.field("content", pa.string(), nullable=False),  # equal content, equal bytes
+        pa.field("content", pa.string(), nullable=False),  # equal, equal bytes; "" is unknown
         pa.field("checksum", pa.binary()),  # MD5 of the bytes, where it is known beforehand
         pa.field("data", pa.binary()),  # the bytes themselves, for inline
-        pa.field("batch", pa.int64(), nullable=False),  # number within the round, from 0
-    ],
-    metadata={"freight_format_version": str(FORMAT_VERSION)},
+    ]
 )
-"""One row per object that an export touches: the record of what this run may touch."""
-
-ENTRY_SCHEMA = pa.schema(list(MANIFEST_SCHEMA)[:-1])
-"""An entry before it has its place in a batch."""
+"""One row per object that an export puts or deletes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +107,10 @@ class Options:
     """Phases of the chunks' round; see `prefect_freight.plan.phases`."""
     settle_s: float = 2.0
     """How long a reader that has just opened the copy has to read it before objects go."""
+    section_rows: int = 250_000
+    """Entries that are compared and remembered as one."""
+    keep_runs: int = 20
+    """Runs whose records are kept though nothing refers to them any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +141,11 @@ class Job:
     def area(self) -> str:
         """The run's own folder of the control area."""
         return f"{CONTROL_AREA}/{self.sequence:06d}-{self.export_id}"
+
+    @property
+    def assumed_area(self) -> str:
+        """The folder of the manifest of a base that nothing but the user's word vouches for."""
+        return f"{self.area}/base"
 
     @property
     def marker(self) -> str:
@@ -180,8 +180,10 @@ class Plan:
     units: tuple[Unit, ...]
     objects: int
     bytes: int
-    arrays: int
-    groups: int
+    totals: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """What the copy is made of, counted, such as `arrays` and `groups`."""
+    kept: int = 0
+    """Objects that lie there already as they are wanted."""
     notes: tuple[str, ...] = ()
     """What the format could not say of the snapshot, for the user."""
 

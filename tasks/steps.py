@@ -9,10 +9,11 @@ from collections.abc import Callable
 from prefect import task
 
 from prefect_freight import exporting
+from prefect_freight.control.manifest import Manifest
 from prefect_freight.model import ExportReport, Job, Options, Outcome, Plan, Snapshot, Unit
+from prefect_freight.plan.differences import Differences
 from prefect_freight.sources import Source
 from prefect_freight.steps.move_unit import OPEN_BATCHES
-from prefect_freight.steps.verify_copy import Differences
 from prefect_freight.stores import Store
 from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
 from prefect_freight.tasks.retries import STEP
@@ -37,9 +38,15 @@ def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Op
 
 
 @task(**STEP, task_run_name="write manifest")
-def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
+def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
     """Write the job's manifest at the destination, or read the one that an earlier run left."""
     return exporting.write_manifest(source, destination, job)
+
+
+@task(**STEP, task_run_name="compute diff")
+def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
+    """Write down what must be done."""
+    return exporting.compute_diff(destination, job, manifest)
 
 
 @task(**STEP, task_run_name="{unit.round} {unit.first}-{unit.stop}")

@@ -1,39 +1,83 @@
 """Checksums of what was put: recorded batch by batch, kept beside the manifest at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pyarrow as pa
+
+from prefect_freight.control.diff import Diff, DiffPart, read_diff
 from prefect_freight.control.ledger import Ledger
-from prefect_freight.control.manifest import MOVED, read_manifest
-from prefect_freight.model import COPY_ROUNDS, Job, Unit
-from prefect_freight.plan.batches import Part
+from prefect_freight.control.manifest import (
+    CHECKSUM_BYTES,
+    NO_CHECKSUM,
+    Manifest,
+    checksums_key,
+    read_manifest,
+    read_table,
+)
+from prefect_freight.model import Action, Job, Round, Unit
+from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 PARTS_AT_ONCE = 4
+COPY_ROUNDS = (Round.CHUNKS, Round.OBJECTS, Round.DOCUMENTS, Round.ROOT)
 
 
 def keep_checksums(destination: Store, job: Job) -> None:
-    """Gather the checksums that the ledger of a whole run has, beside the parts of its manifest."""
-    manifest = read_manifest(destination, job)
-    if manifest is None:
+    """Gather the checksums that the ledger of a whole run has, beside the parts of its manifest.
+
+    A part of the manifest gets an object of 16 bytes a row: the MD5 of what was put, zeros where
+    that is not known.
+    """
+    manifest, diff = read_manifest(destination, job.area), read_diff(destination, job.area)
+    if manifest is None or diff is None:
         return
     ledger = Ledger(destination, job)
-    put = [part for part in manifest.parts if part.round in MOVED and part.round in COPY_ROUNDS]
+    parts = [part for part in diff.parts if part.round in COPY_ROUNDS]
+    borrowed = [part for part in parts if part.is_borrowed]
     with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
-        list(
-            pool.map(
-                lambda part: manifest.write_checksums(destination, part, _checksums(ledger, part)),
-                put,
+        list(pool.map(lambda part: _keep(destination, diff, part, ledger), borrowed))
+    for key, data in _scattered(destination, manifest, diff, parts, ledger).items():
+        retrying(lambda key=key, data=data: destination.write(key, bytes(data)))  # type: ignore[misc]
+
+
+def _keep(destination: Store, diff: Diff, part: DiffPart, ledger: Ledger) -> None:
+    data = b"".join(_checksums(ledger, part))
+    key = checksums_key(f"{diff.area}/{part.key}")
+    retrying(lambda: destination.write(key, data))
+
+
+def _scattered(
+    destination: Store, manifest: Manifest, diff: Diff, parts: list[DiffPart], ledger: Ledger
+) -> Mapping[str, bytearray]:
+    """Return the checksums of parts of which only some rows were put, by the objects' keys."""
+    kept: dict[int, bytearray] = {}
+    for part in parts:
+        if part.is_borrowed:
+            continue
+        table = read_table(destination, f"{diff.area}/{part.key}", ["action", "part", "row"])
+        put = pa.compute.equal(table["action"], Action.PUT.value).to_numpy()
+        numbers, rows = (table[name].to_numpy() for name in ("part", "row"))
+        checksums = list(_checksums(ledger, part))
+        for n in np.flatnonzero(put & (numbers >= 0)).tolist():
+            where = kept.setdefault(
+                int(numbers[n]), bytearray(manifest.parts[numbers[n]].rows * CHECKSUM_BYTES)
             )
-        )
+            first = int(rows[n]) * CHECKSUM_BYTES
+            where[first : first + CHECKSUM_BYTES] = checksums[n]
+    return {
+        checksums_key(f"{manifest.area}/{manifest.parts[number].key}"): data
+        for number, data in kept.items()
+    }
 
 
-def _checksums(ledger: Ledger, part: Part) -> Iterator[str]:
+def _checksums(ledger: Ledger, part: DiffPart) -> Iterator[bytes]:
     stop = part.first_batch + len(part.batches)
     records = ledger.read(Unit(part.round, part.first_batch, stop, 0, 0))
     for number, (objects, _) in enumerate(part.batches, part.first_batch):
         record = records.get(number)
         if record is None or len(record.checksums) != objects:
-            yield from [""] * objects
+            yield from [NO_CHECKSUM] * objects
         else:
-            yield from record.checksums
+            yield from (bytes.fromhex(c) if c else NO_CHECKSUM for c in record.checksums)

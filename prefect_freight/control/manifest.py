@@ -1,272 +1,317 @@
-"""The manifest file: written whole before the first object moves, read back batch by batch.
+"""The manifest of a run: what the copy holds, section by section.
 
-It is a folder of Parquet files at the destination's control area, each holding whole batches of
-one round, and an index, `manifest.json`, written last: a manifest without it is no manifest.
+It is a folder at the destination's control area: Parquet files of entries, and an index,
+`manifest.json`, written last: a manifest without it is no manifest. The index lists all sections of
+the copy; the files hold the entries of those that are new or have changed. A section's `areas` are
+the runs whose manifests hold it: its entries are those of the first, with the rows of the later
+ones put in the place of rows of the same key, or taken out of it (`action` is `delete`).
 """
 
 import dataclasses
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from prefect_freight.control.version1 import UNSLICED, manifest_from_version1
 from prefect_freight.errors import IntegrityError, NotFoundError
-from prefect_freight.formats.zarr.withdraw import Reading
-from prefect_freight.model import (
-    ENTRY_SCHEMA,
-    FORMAT_VERSION,
-    MANIFEST_SCHEMA,
-    Job,
-    Plan,
-    Round,
-    Unit,
-)
-from prefect_freight.plan.batches import BATCHES_PER_PHASE, Part, plan_batches, plan_units
-from prefect_freight.plan.entries import digest
+from prefect_freight.model import ENTRY_SCHEMA, Action, Round
+from prefect_freight.plan.entries import no_rows
+from prefect_freight.plan.sections import METADATA, Section
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
-ROWS_PER_PART = 64_000
-INLINE_BYTES_PER_PART = 32 * 2**20
+MANIFEST_VERSION = 2
+
+MANIFEST_SCHEMA = ENTRY_SCHEMA.append(pa.field("kept", pa.bool_(), nullable=False))
+"""An entry, and whether the base of the run has the same content under its key."""
+
+NO_ROWS = MANIFEST_SCHEMA.append(pa.field("round", pa.string())).empty_table()
+
 CHECKSUM_BYTES = 16
 NO_CHECKSUM = bytes(CHECKSUM_BYTES)
-MOVED = tuple(round_ for round_ in Round if not round_.startswith("kept-"))
+PARTS_IN_MEMORY = 4
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayRecord:
-    """Where the entries of an array lie, and what they were made from."""
+class Slice:
+    """Consecutive rows of a part that belong to one section."""
 
-    area: str
-    """The run whose manifest has them: this one, or an earlier one since which nothing changed."""
-    chunks: str
-    """Equal if the array's chunk entries are."""
-    reading: Reading
-    """How its document has its chunks read."""
+    name: str
+    start: str
+    first: int
+    stop: int
 
 
-class ManifestWriter:
-    """Takes entries of any round and writes them out as they come.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a manifest: entries of one round."""
 
-    At most one part's entries of each round are held in memory.
-    """
-
-    def __init__(self, destination: Store, area: str) -> None:
-        self._destination = destination
-        self._folder = f"{area}/manifest/"
-        self._pending: dict[tuple[Round, int], _Pending] = {}
-        self._parts: list[Part] = []
-
-    def add(self, round_: Round, entries: pa.RecordBatch, phase: int = 0) -> None:
-        """Append entries (`ENTRY_SCHEMA`) to a phase of a round."""
-        pending = self._pending.setdefault((round_, phase), _Pending(phase * BATCHES_PER_PHASE))
-        for start in range(0, entries.num_rows, ROWS_PER_PART):
-            pending.add(entries.slice(start, ROWS_PER_PART))
-            if pending.full:
-                self._flush(round_, phase)
-
-    def add_fill(self, fill: bytes) -> None:
-        """Write a chunk of fill values, which entries name by its digest."""
-        retrying(lambda: self._destination.write(f"{self._folder}fill-{digest(fill)}", fill))
-
-    def close(
-        self, arrays: Mapping[str, ArrayRecord], groups: int, notes: Iterable[str] = ()
-    ) -> None:
-        """Write what is left, and the index; then `manifest` is the whole of it."""
-        for round_, phase in self._pending:
-            self._flush(round_, phase)
-        parts = tuple(self._parts)
-        self.manifest = Manifest(self._folder, parts, dict(arrays), groups, tuple(notes))
-        data = json.dumps(self.manifest.to_index()).encode()
-        retrying(lambda: self._destination.write(f"{self._folder}manifest.json", data))
-
-    def _flush(self, round_: Round, phase: int) -> None:
-        pending = self._pending[round_, phase]
-        if not pending.rows:
-            return
-        table = pa.Table.from_batches(pending.batches, ENTRY_SCHEMA)
-        sizes = table["size"].to_numpy()
-        numbers = plan_batches(sizes)
-        column = pa.array(numbers + pending.next_batch, pa.int64())
-        table = table.append_column(MANIFEST_SCHEMA.field("batch"), column)
-        objects = np.bincount(numbers).tolist()
-        size = np.add.reduceat(sizes, np.flatnonzero(np.diff(numbers, prepend=-1))).tolist()
-        part = Part(
-            key=f"{round_}-{pending.next_batch:08d}.parquet",
-            round=round_,
-            batches=tuple(zip(objects, size, strict=True)),
-            first_batch=pending.next_batch,
-            nodes=tuple(pc.unique(table["node"]).to_pylist()),
-            phase=phase,
-        )
-        buffer = io.BytesIO()
-        pq.write_table(table.cast(MANIFEST_SCHEMA), buffer, compression="zstd")
-        data = buffer.getvalue()
-        retrying(lambda: self._destination.write(f"{self._folder}{part.key}", data))
-        self._parts.append(part)
-        pending.clear(len(part.batches))
-
-
-class _Pending:
-    """The entries of a phase of a round that are not written yet."""
-
-    def __init__(self, first_batch: int) -> None:
-        self.batches: list[pa.RecordBatch] = []
-        self.rows = self._inline_bytes = 0
-        self.next_batch = first_batch
-
-    def add(self, entries: pa.RecordBatch) -> None:
-        self.batches.append(entries)
-        self.rows += entries.num_rows
-        self._inline_bytes += entries["data"].nbytes
+    key: str
+    """Name within the area."""
+    round: Round
+    """`deletes` for rows that take entries out of a section."""
+    batches: tuple[tuple[int, int], ...]
+    """(objects, bytes) of the batches that its rows make one after the other."""
+    slices: tuple[Slice, ...]
+    kept: int = 0
+    """Rows that the base has too."""
 
     @property
-    def full(self) -> bool:
-        return self.rows >= ROWS_PER_PART or self._inline_bytes >= INLINE_BYTES_PER_PART
-
-    def clear(self, batches: int) -> None:
-        self.batches, self.rows, self._inline_bytes = [], 0, 0
-        self.next_batch += batches
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(objects for objects, _ in self.batches)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """A written manifest."""
 
-    folder: str
+    area: str
+    """The folder of the run."""
+    sections: tuple[Section, ...]
+    """All of the copy, those of one name beside each other and in their order."""
     parts: tuple[Part, ...]
-    arrays: Mapping[str, ArrayRecord]
-    """All arrays of the copy by their path, those included whose entries an earlier run has."""
-    groups: int
+    totals: Mapping[str, int] = field(default_factory=dict)
+    """What the copy is made of, counted, such as `arrays` and `groups`."""
     notes: tuple[str, ...] = ()
-    """What the format could not say of the snapshot, for the user."""
+    """What the format could not express of the snapshot, for the user."""
+    version: int = MANIFEST_VERSION
 
-    @property
-    def area(self) -> str:
-        """The folder of the run."""
-        return self.folder.removesuffix("/manifest/")
+    @cached_property
+    def by_name(self) -> dict[str, list[Section]]:
+        """The sections of each name."""
+        sections: dict[str, list[Section]] = {}
+        for section in self.sections:
+            sections.setdefault(section.name, []).append(section)
+        return sections
 
-    @property
-    def plan(self) -> Plan:
-        """What is to be moved, summed up."""
-        units: tuple[Unit, ...] = ()
-        for round_, phase in sorted({(MOVED.index(p.round), p.phase) for p in self._moved}):
-            parts = [p for p in self._moved if (MOVED.index(p.round), p.phase) == (round_, phase)]
-            batches = [batch for part in parts for batch in part.batches]
-            units += plan_units(MOVED[round_], batches, phase)
-        return Plan(
-            units,
-            objects=sum(unit.objects for unit in units),
-            bytes=sum(unit.bytes for unit in units),
-            arrays=len(self.arrays),
-            groups=self.groups,
-            notes=self.notes,
-        )
-
-    @property
-    def _moved(self) -> list[Part]:
-        return [part for part in self.parts if part.round in MOVED]
-
-    def count(self, rounds: Collection[Round]) -> int:
-        """Return the number of entries of some rounds."""
-        return sum(n for p in self.parts if p.round in rounds for n, _ in p.batches)
-
-    def read_batches(
-        self, destination: Store, unit: Unit, numbers: Iterable[int]
-    ) -> Iterator[tuple[int, pa.Table]]:
-        """Yield the unit's batches of the given numbers, one part in memory at a time."""
-        wanted = sorted(numbers)
+    @cached_property
+    def places(self) -> dict[tuple[str, str], list[tuple[Part, Slice]]]:
+        """Where this manifest holds entries of a section, by its name and start."""
+        places: dict[tuple[str, str], list[tuple[Part, Slice]]] = {}
         for part in self.parts:
-            stop = part.first_batch + len(part.batches)
-            here = [n for n in wanted if part.first_batch <= n < stop]
-            if part.round != unit.round or not here:
-                continue
-            table = read_part(destination, self.folder + part.key)
-            first_rows = np.searchsorted(table["batch"].to_numpy(), here)
-            for number, row in zip(here, first_rows, strict=True):
-                yield number, table.slice(row, part.batches[number - part.first_batch][0])
+            for rows in part.slices:
+                places.setdefault((rows.name, rows.start), []).append((part, rows))
+        return places
 
-    def read_entries(
-        self,
-        destination: Store,
-        rounds: Collection[Round],
-        columns: list[str],
-        nodes: Collection[str] | None = None,
-    ) -> Iterator[pa.Table]:
-        """Yield the given columns of all entries of some rounds (of some nodes), by the part."""
-        for part in self.parts:
-            if part.round not in rounds or (nodes is not None and not {*part.nodes} & {*nodes}):
-                continue
-            table = read_part(destination, self.folder + part.key, [*columns, "node"])
-            if "checksum" in columns and part.round in MOVED:
-                table = _with_checksums(table, self._read_checksums(destination, part))
-            if nodes is not None:
-                table = table.filter(pc.is_in(table["node"], pa.array(list(nodes), pa.string())))
-            yield table.select(columns)
-
-    def read_fill(self, destination: Store, identity: str) -> bytes:
-        """Return a chunk of fill values."""
-        return destination.read(f"{self.folder}fill-{identity}")
-
-    def write_checksums(self, destination: Store, part: Part, checksums: Iterable[str]) -> None:
-        """Keep the MD5 (hexadecimal) of each entry of a part beside it, as 16 bytes a row."""
-        data = b"".join(bytes.fromhex(c) if c else NO_CHECKSUM for c in checksums)
-        retrying(lambda: destination.write(f"{self.folder}{part.key}.md5", data))
-
-    def _read_checksums(self, destination: Store, part: Part) -> bytes:
-        try:
-            return retrying(lambda: destination.read(f"{self.folder}{part.key}.md5"))
-        except NotFoundError:
-            return b""
+    @property
+    def changed_names(self) -> set[str]:
+        """Names of which this manifest holds entries, or takes some out."""
+        return {section.name for section in self.sections if section.areas[-1] == self.area}
 
     def to_index(self) -> dict[str, Any]:
         """Return what `manifest.json` holds."""
-        return {"format_version": FORMAT_VERSION} | dataclasses.asdict(self)
+        return {
+            "format_version": MANIFEST_VERSION,
+            "area": self.area,
+            "sections": [dataclasses.asdict(section) for section in self.sections],
+            "parts": [part_to_dict(part) for part in self.parts],
+            "totals": dict(self.totals),
+            "notes": list(self.notes),
+        }
 
 
-def read_manifest(destination: Store, job: Job) -> Manifest | None:
-    """Return the job's manifest, or None where none was written whole."""
-    return manifest_of(destination, job.area)
+def part_to_dict(part: Any) -> dict[str, Any]:
+    """Return a part as JSON values; slices are lists, since there may be thousands."""
+    values = dataclasses.asdict(part)
+    return values | {"slices": [list(dataclasses.astuple(rows)) for rows in part.slices]}
 
 
-def manifest_of(destination: Store, area: str) -> Manifest | None:
-    """Return the manifest in the folder of a run, or None where none was written whole."""
+def read_manifest(destination: Store, area: str) -> Manifest | None:
+    """Return the manifest in the folder of a run, or None where none was written whole.
+
+    Raises `IntegrityError` for one that a later version of prefect-freight wrote.
+    """
     try:
-        index: Any = json.loads(
-            retrying(lambda: destination.read(f"{area}/manifest/manifest.json"))
-        )
-    except (NotFoundError, ValueError):
+        data = retrying(lambda: destination.read(f"{area}/manifest/manifest.json"))
+    except NotFoundError:
         return None
-    return Manifest(
-        f"{area}/manifest/",
-        tuple(_part(part) for part in index["parts"]),
-        {path: _record(said) for path, said in index["arrays"].items()},
-        index["groups"],
-        tuple(index["notes"]),
-    )
+    try:
+        index: Any = json.loads(data)
+    except ValueError:
+        return None
+    match index.get("format_version"):
+        case 1:
+            sections, parts = manifest_from_version1(area, index)
+            return Manifest(
+                area,
+                sections,
+                tuple(_part(part) for part in parts),
+                {"arrays": len(index["arrays"]), "groups": index["groups"]},
+                tuple(index["notes"]),
+                version=1,
+            )
+        case 2:
+            return Manifest(
+                area,
+                tuple(_section(section) for section in index["sections"]),
+                tuple(_part(part) for part in index["parts"]),
+                index["totals"],
+                tuple(index["notes"]),
+            )
+        case version:
+            raise IntegrityError(
+                f"expected a manifest of version 1 or {MANIFEST_VERSION} at {destination.url}/"
+                f"{area}, found version {version!r}. A later prefect-freight wrote it: use that one"
+            )
 
 
-def _record(said: dict[str, Any]) -> ArrayRecord:
-    reading = Reading(said["reading"]["identity"], tuple(said["reading"]["shape"]))
-    return ArrayRecord(said["area"], said["chunks"], reading)
+def _section(values: dict[str, Any]) -> Section:
+    return Section(**(values | {"areas": tuple(values["areas"])}))
 
 
-def _part(said: dict[str, Any]) -> Part:
-    batches = tuple((n, size) for n, size in said["batches"])
+def _part(values: dict[str, Any]) -> Part:
     return Part(
-        said["key"],
-        Round(said["round"]),
-        batches,
-        said["first_batch"],
-        tuple(said["nodes"]),
-        said.get("phase", 0),
+        values["key"],
+        Round(values["round"]),
+        to_batches(values["batches"]),
+        tuple(Slice(*rows) for rows in values["slices"]),
+        values["kept"],
     )
+
+
+def to_batches(pairs: Iterable[Iterable[int]]) -> tuple[tuple[int, int], ...]:
+    """Return (objects, bytes) of batches as a record of JSON has them."""
+    return tuple((objects, size) for objects, size in pairs)
+
+
+class Records:
+    """The manifests at a destination, read as they are asked for; a few parts stay in memory.
+
+    Many small sections lie in one part, and are mostly asked for in its order, so that each part is
+    read once.
+    """
+
+    def __init__(self, destination: Store) -> None:
+        self._destination = destination
+        self._manifests: dict[str, Manifest] = {}
+        self._tables: OrderedDict[tuple[str, tuple[str, ...]], pa.Table] = OrderedDict()
+
+    def manifest(self, area: str) -> Manifest:
+        """Return the manifest of an area; raises `IntegrityError` if there is none."""
+        if area not in self._manifests:
+            manifest = read_manifest(self._destination, area)
+            if manifest is None:
+                raise IntegrityError(
+                    f"expected the manifest that sections of a copy refer to at "
+                    f"{self._destination.url}/{area}/manifest, found none that can be read. "
+                    "Run the export without --from-ref: it relies on no record"
+                )
+            self._manifests[area] = manifest
+        return self._manifests[area]
+
+    def add(self, manifest: Manifest) -> None:
+        """Take a manifest that need not be read any more."""
+        self._manifests[manifest.area] = manifest
+
+    def entries(self, section: Section, columns: Iterable[str]) -> pa.Table:
+        """Return the given columns of all entries that the copy has of a section.
+
+        And `area`, the number (in `section.areas`) of the one that holds the row. `round` may be
+        asked for as if it were a column.
+        """
+        columns = tuple(dict.fromkeys(("key", "action", *columns)))
+        layers = [
+            _with_area(table, number)
+            for number, area in enumerate(section.areas)
+            for table in self._rows(area, section, columns)
+        ]
+        if not layers:
+            return _with_area(NO_ROWS.select(columns), 0)
+        return _overlaid(layers)
+
+    def _rows(self, area: str, section: Section, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+        manifest = self.manifest(area)
+        stored = tuple(name for name in columns if name != "round")
+        for part, rows in manifest.places.get((section.name, section.start), ()):
+            table = self.read_part(f"{area}/{part.key}", stored)
+            if rows.stop != UNSLICED:
+                table = table.slice(rows.first, rows.stop - rows.first)
+            elif section.name != METADATA:  # of version 1, whose rows are told apart by their node
+                nodes = self.read_part(f"{area}/{part.key}", ("node",))["node"]
+                table = table.filter(pc.equal(nodes, section.name))
+            if "round" in columns:
+                table = table.append_column("round", pa.repeat(part.round.value, table.num_rows))
+            yield table.select(columns)
+
+    def read_part(self, key: str, columns: tuple[str, ...]) -> pa.Table:
+        """Return columns of one file of a manifest, with the checksums that were put beside it."""
+        if (key, columns) not in self._tables:
+            table = read_table(self._destination, key, list(columns))
+            if "kept" in columns and "kept" not in table.column_names:  # in version 1
+                table = table.append_column("kept", no_rows(table.num_rows)).select(columns)
+            if "checksum" in columns:
+                table = _with_checksums(table, self._read_checksums(key))
+            self._tables[key, columns] = table
+            while len(self._tables) > PARTS_IN_MEMORY:
+                self._tables.popitem(last=False)
+        self._tables.move_to_end((key, columns))
+        return self._tables[key, columns]
+
+    def _read_checksums(self, key: str) -> bytes:
+        try:
+            return retrying(lambda: self._destination.read(checksums_key(key)))
+        except NotFoundError:
+            return b""
+
+
+def checksums_key(part_key: str) -> str:
+    """Return where the checksums of a part's entries lie: 16 bytes of MD5 a row."""
+    return f"{part_key}.md5"
+
+
+def read_table(destination: Store, key: str, columns: list[str] | None = None) -> pa.Table:
+    """Return the rows of one Parquet file of the control area."""
+    data = retrying(lambda: destination.read(key))
+    try:
+        with io.BytesIO(data) as file:
+            return pq.read_table(file, columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IntegrityError(
+            f"expected a Parquet file of an export's manifest at {destination.url}/{key}, "
+            f"found {len(data)} bytes that are none. Remove the export's folder and export again"
+        ) from error
+
+
+def read_fill(destination: Store, area: str, identity: str) -> bytes:
+    """Return a chunk of fill values of a manifest, named by its digest."""
+    return destination.read(fill_key(area, identity))
+
+
+def fill_key(area: str, identity: str) -> str:
+    """Return where a chunk of fill values lies."""
+    return f"{area}/manifest/fill-{identity}"
+
+
+def _with_area(table: pa.Table, number: int) -> pa.Table:
+    return table.append_column("area", pa.repeat(pa.scalar(number, pa.int32()), table.num_rows))
+
+
+def _overlaid(layers: list[pa.Table]) -> pa.Table:
+    """Return the rows that no later layer has a row of the same key over, without deletes."""
+    table = pa.concat_tables(layers)
+    newest = layers[-1]["area"][0].as_py() if layers[-1].num_rows else 0
+    if newest:
+        later = pc.greater(table["area"], 0)
+        over = table.filter(later)
+        # Of several changes of one key the newest area's counts.
+        last = over.group_by("key").aggregate([("area", "max")])
+        where = pc.index_in(table["key"], _combined(last["key"]))
+        winner = _combined(last["area_max"]).take(_combined(where))
+        table = table.filter(pc.fill_null(pc.equal(table["area"], winner), True))
+    return table.filter(pc.equal(table["action"], Action.PUT.value))
+
+
+def _combined(column: Any) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 def _with_checksums(table: pa.Table, data: bytes) -> pa.Table:
@@ -275,17 +320,6 @@ def _with_checksums(table: pa.Table, data: bytes) -> pa.Table:
     column = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(CHECKSUM_BYTES), table.num_rows, [None, pa.py_buffer(data)]
     ).cast(pa.binary())
-    known = pc.if_else(pc.equal(column, NO_CHECKSUM), pa.scalar(None, pa.binary()), column)
+    put = pc.if_else(pc.equal(column, NO_CHECKSUM), pa.scalar(None, pa.binary()), column)
+    known = pc.coalesce(put, _combined(table["checksum"]))
     return table.set_column(table.schema.get_field_index("checksum"), "checksum", known)
-
-
-def read_part(destination: Store, key: str, columns: list[str] | None = None) -> pa.Table:
-    """Return the entries of one file of a manifest."""
-    data = retrying(lambda: destination.read(key))
-    try:
-        return pq.read_table(io.BytesIO(data), columns=columns)
-    except pa.ArrowInvalid as error:
-        raise IntegrityError(
-            f"expected a Parquet file of an export's manifest at {destination.url}/{key}, "
-            f"found {len(data)} bytes that are none. Remove the export's folder and export again"
-        ) from error

@@ -97,6 +97,13 @@ def read_runs(destination: Store, after: int = -1) -> list[Run]:
     return [run for run in found if run is not None]
 
 
+def earlier_runs(destination: Store, job: Job) -> list[Run]:
+    """Return the runs that left what lies at the destination: the last whole one and all since."""
+    last = read_last(destination)
+    since = read_runs(destination, after=last.sequence if last else 0)
+    return [run for run in [*([last] if last else []), *since] if run.sequence < job.sequence]
+
+
 def forget_run(destination: Store, job: Job) -> None:
     """Remove all that a run wrote, one that moved nothing."""
     pages = list(destination.list(f"{job.area}/"))

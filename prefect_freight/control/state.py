@@ -1,149 +1,127 @@
-"""What lies at a destination, as the manifests of the runs that wrote it say.
+"""What lies at a destination, as the records of the runs that wrote it say.
 
-It is the copy of the last run that ended whole, and, with unknown content, every key that runs
-since then may have touched.
+It is the copy of the base, and, with unknown content, every key that runs since then may have
+touched. A run without a diff has touched nothing, since that is written before anything moves.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from prefect_freight.control.manifest import MOVED, ArrayRecord, Manifest, manifest_of
+from prefect_freight.control.diff import Diff, read_diff, touched_keys
+from prefect_freight.control.manifest import Manifest, Records, read_manifest
 from prefect_freight.control.runs import Run
-from prefect_freight.formats.zarr.withdraw import DOCUMENT_PATTERN, Reading
-from prefect_freight.model import COPY_ROUNDS, Job, Round
-from prefect_freight.plan.join import STATE_SCHEMA, merge_states, to_state
+from prefect_freight.errors import NotFoundError
+from prefect_freight.model import Job
+from prefect_freight.plan.join import STATE_SCHEMA
+from prefect_freight.plan.sections import Section
+from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
-CHUNK_ROUNDS = (Round.CHUNKS, Round.KEPT_CHUNKS)
-DOCUMENT_ROUNDS = (Round.DOCUMENTS, Round.ROOT, Round.KEPT_DOCUMENTS)
+KEYS_SCHEMA = pa.schema([STATE_SCHEMA.field("key"), STATE_SCHEMA.field("node")])
 
 
-class State(Protocol):
-    """What lies at a destination."""
+class State:
+    """What the control area of a destination records."""
 
-    @property
-    def arrays(self) -> Mapping[str, ArrayRecord]:
-        """Arrays whose entries are known, by their path."""
-        ...
-
-    @property
-    def doubtful(self) -> set[str]:
-        """Paths of nodes of which some keys may hold anything."""
-        ...
-
-    def readings(self) -> dict[str, set[Reading]]:
-        """Return for each array every way that its chunks may be read by its document there."""
-        ...
-
-    def chunks(self, path: str) -> pa.Table:
-        """Return the keys of an array's chunks and their content (`STATE_SCHEMA`)."""
-        ...
-
-    def documents(self) -> pa.Table:
-        """Return the keys of all metadata documents and their content (`STATE_SCHEMA`)."""
-        ...
-
-
-class RecordedState:
-    """The state that the destination's own control area records."""
-
-    def __init__(self, destination: Store, earlier: list[Run]) -> None:
+    def __init__(self, destination: Store, earlier: Sequence[Run], base_area: str | None) -> None:
         self._destination = destination
-        self._manifests: dict[str, Manifest | None] = {}
-        whole = [run for run in earlier if run.state == "whole"]
-        self._base = self._manifest(whole[-1].area) if whole else None
-        since = earlier[earlier.index(whole[-1]) + 1 :] if whole else earlier
-        self._since = [m for run in since if (m := self._manifest(run.area)) is not None]
+        self.records = Records(destination)
+        self._base = read_manifest(destination, base_area) if base_area is not None else None
+        if self._base is not None:
+            self.records.add(self._base)
+        last = max((n for n, run in enumerate(earlier) if run.state == "whole"), default=-1)
+        self._since = earlier[last + 1 :]
 
     @property
-    def arrays(self) -> Mapping[str, ArrayRecord]:
-        """Arrays of the last whole copy."""
-        return self._base.arrays if self._base else {}
+    def sections(self) -> Mapping[str, Sequence[Section]]:
+        """The sections of the base's copy, by name."""
+        return self._base.by_name if self._base is not None else {}
+
+    @cached_property
+    def unfinished(self) -> tuple[Diff, ...]:
+        """What runs since then may have done."""
+        diffs = (read_diff(self._destination, run.area) for run in self._since)
+        return tuple(diff for diff in diffs if diff is not None)
 
     @property
     def doubtful(self) -> set[str]:
-        """Nodes that runs since then may have touched."""
+        """Names of which some keys may hold anything."""
         return {
-            node
-            for m in self._since
-            for part in m.parts
-            if part.round in MOVED
-            for node in part.nodes
+            rows.name for diff in self.unfinished for part in diff.parts for rows in part.slices
         }
 
-    def readings(self) -> dict[str, set[Reading]]:
-        """Return for each array every way that its chunks may be read by its document there."""
-        found: dict[str, set[Reading]] = {}
-        for manifest in [*([self._base] if self._base else []), *self._since]:
-            for path, record in manifest.arrays.items():
-                found.setdefault(path, set()).add(record.reading)
-        return found
+    @property
+    def is_empty(self) -> bool:
+        """Nothing lies there that we know of."""
+        return self._base is None and not any(diff.parts for diff in self.unfinished)
 
-    def chunks(self, path: str) -> pa.Table:
-        """Return the keys of an array's chunks and their content."""
-        record = self.arrays.get(path)
-        home = self._manifest(record.area) if record else None
-        known = self._read(home, CHUNK_ROUNDS, path) if home else iter(())
-        doubtful = (table for m in self._since for table in self._read(m, MOVED, path))
-        return merge_states(known, (_unknown(table, documents=False) for table in doubtful))
+    def facts(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield name and facts of all sections that may lie there, of unfinished runs too."""
+        manifests = [read_manifest(self._destination, diff.area) for diff in self.unfinished]
+        for manifest in (self._base, *manifests):
+            for section in manifest.sections if manifest is not None else ():
+                yield section.name, section.facts
 
-    def documents(self) -> pa.Table:
-        """Return the keys of all metadata documents and their content."""
-        known = self._read(self._base, DOCUMENT_ROUNDS) if self._base else iter(())
-        doubtful = (table for m in self._since for table in self._read(m, MOVED))
-        return merge_states(known, (_unknown(table, documents=True) for table in doubtful))
+    def entries(self, section: Section) -> pa.Table:
+        """Return what the copy holds of a section (`STATE_SCHEMA`)."""
+        return self.records.entries(section, STATE_SCHEMA.names).select(STATE_SCHEMA.names)
 
-    def _read(
-        self, manifest: Manifest, rounds: tuple[Round, ...], path: str | None = None
-    ) -> Iterator[pa.Table]:
-        nodes = None if path is None else [path]
-        for table in manifest.read_entries(self._destination, rounds, STATE_SCHEMA.names, nodes):
-            yield table.cast(STATE_SCHEMA)
+    def touched(self, name: str | None) -> Iterator[pa.Table]:
+        """Yield the keys (and nodes) of a name, or all, that unfinished runs may have touched."""
+        for diff in self.unfinished:
+            parts = [p for p in diff.parts if name is None or name in {s.name for s in p.slices}]
+            only = Diff(diff.area, tuple(parts), diff.plan)
+            for part, table in only.read(self._destination, KEYS_SCHEMA.names):
+                for rows in touched_keys(table, part, name):
+                    yield rows.cast(KEYS_SCHEMA)
 
-    def _manifest(self, area: str) -> Manifest | None:
-        if area not in self._manifests:
-            self._manifests[area] = manifest_of(self._destination, area)
-        return self._manifests[area]
+    def keys(self, names: Collection[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the keys (and nodes) of the base's copy, all or of some names."""
+        for name, sections in self.sections.items():
+            if names is None or name in names:
+                for section in sections:
+                    yield self.entries(section).select(KEYS_SCHEMA.names)
 
-
-def read_copy(destination: Store, job: Job, columns: list[str]) -> Iterator[pa.Table]:
-    """Yield all entries of the copy that the job's manifest describes.
-
-    Those of arrays that did not change lie in the manifests of earlier runs.
-    """
-    manifest = manifest_of(destination, job.area)
-    if manifest is None:
-        return
-    yield from manifest.read_entries(destination, COPY_ROUNDS, columns)
-    for area, paths in _homes(manifest).items():
-        home = manifest_of(destination, area)
-        if home is not None:
-            yield from home.read_entries(destination, CHUNK_ROUNDS, columns, paths)
+    def read(self, key: str) -> bytes | None:
+        """Return an object of the copy, None if it is not there."""
+        try:
+            return retrying(lambda: self._destination.read(key))
+        except NotFoundError:
+            return None
 
 
-def count_copy(destination: Store, job: Job) -> int:
-    """Return about how many entries the copy has."""
-    manifest = manifest_of(destination, job.area)
-    areas = (
-        [manifest, *(manifest_of(destination, area) for area in _homes(manifest))]
-        if manifest
-        else []
-    )
-    return sum(m.count(COPY_ROUNDS) for m in areas if m is not None)
+def base_area(earlier: Sequence[Run], job: Job) -> str | None:
+    """Return the area whose manifest says what lay there last: of a whole run, or as assumed."""
+    if job.base_assumed:
+        return job.assumed_area
+    whole = [run for run in earlier if run.state == "whole"]
+    return whole[-1].area if whole else None
 
 
-def _homes(manifest: Manifest) -> dict[str, list[str]]:
-    homes: dict[str, list[str]] = {}
-    for path, record in manifest.arrays.items():
-        if record.area != manifest.area:
-            homes.setdefault(record.area, []).append(path)
-    return homes
+def read_copy(records: Records, manifest: Manifest, columns: list[str]) -> Iterator[pa.Table]:
+    """Yield all entries of the copy that a manifest describes."""
+    gathered: list[pa.Table] = []
+    rows = 0
+    for section in manifest.sections:
+        table = records.entries(section, columns).select(columns)
+        gathered.append(table)
+        rows += table.num_rows
+        if rows >= ROWS_AT_ONCE:
+            yield pa.concat_tables(gathered)
+            gathered, rows = [], 0
+    if gathered:
+        yield pa.concat_tables(gathered)
 
 
-def _unknown(table: pa.Table, *, documents: bool) -> pa.Table:
-    is_document = pc.match_substring_regex(table["key"], DOCUMENT_PATTERN)
-    keys = table.filter(is_document if documents else pc.invert(is_document))["key"]
-    return to_state(keys.combine_chunks())
+ROWS_AT_ONCE = 50_000
+"""Small sections are given out together."""
+
+
+def count_copy(manifest: Manifest) -> int:
+    """Return how many objects the copy has; about, where version 1 does not say so."""
+    if manifest.version == 1:
+        return sum(part.rows for part in manifest.parts)
+    return sum(section.rows for section in manifest.sections)

@@ -4,9 +4,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_freight.control.diff import Diff, read_diff
 from prefect_freight.control.holder import Holder, read_holder
 from prefect_freight.control.ledger import recorded_batches
-from prefect_freight.control.manifest import MOVED, Manifest, manifest_of
 from prefect_freight.control.runs import Run, read_last, read_runs
 from prefect_freight.model import FORMAT_VERSION, Round
 from prefect_freight.stores import Store
@@ -47,19 +47,19 @@ def read_status(destination: Store) -> Status:
 
 
 def _status(destination: Store, run: Run, last: Run | None) -> RunStatus:
-    manifest = manifest_of(destination, run.area)
+    diff = read_diff(destination, run.area)
     current = last is not None and run.sequence == last.sequence
-    if manifest is None:
+    if diff is None:
         return RunStatus(run, None, None, current)
-    objects = manifest.count(MOVED)
-    done = objects if run.state == "whole" else _count_done(destination, run, manifest)
+    objects = diff.plan.objects
+    done = objects if run.state == "whole" else _count_done(destination, run, diff)
     return RunStatus(run, objects, done, current)
 
 
-def _count_done(destination: Store, run: Run, manifest: Manifest) -> int:
+def _count_done(destination: Store, run: Run, diff: Diff) -> int:
     sizes: dict[tuple[Round, int], int] = {
         (part.round, part.first_batch + n): objects
-        for part in manifest.parts
+        for part in diff.parts
         for n, (objects, _) in enumerate(part.batches)
     }
     return sum(sizes.get(batch, 0) for batch in recorded_batches(destination, run.area))

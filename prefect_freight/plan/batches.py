@@ -4,7 +4,6 @@ Each entry is in exactly one batch, and each batch in exactly one unit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,22 +21,6 @@ MIN_UNIT_OBJECTS = 4_000
 """What a task costs is small beside moving this many objects,"""
 MIN_UNIT_BYTES = 2**30
 """or this many bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One file of the manifest: the entries of consecutive batches of one round."""
-
-    key: str
-    """Name within the manifest's folder."""
-    round: Round
-    batches: tuple[tuple[int, int], ...]
-    """(objects, bytes) of each batch."""
-    first_batch: int
-    nodes: tuple[str, ...]
-    """Paths of the arrays and groups that have entries in it."""
-    phase: int = 0
-    """Ordering group within the round."""
 
 
 def plan_batches(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -58,6 +41,20 @@ def plan_batches(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         numbers[start:stop] = number
         start, number = stop, number + 1
     return numbers
+
+
+def batch_totals(sizes: npt.NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+    """Return (objects, bytes) of the batches that entries of these sizes, in bytes, make.
+
+    >>> batch_totals(np.array([3, 4]))
+    ((2, 7),)
+    """
+    if not len(sizes):
+        return ()
+    numbers = plan_batches(sizes)
+    objects = np.bincount(numbers).tolist()
+    size = np.add.reduceat(sizes, np.flatnonzero(np.diff(numbers, prepend=-1))).tolist()
+    return tuple(zip(objects, size, strict=True))
 
 
 def plan_units(

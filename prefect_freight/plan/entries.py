@@ -1,46 +1,49 @@
-"""Rows of the manifest, made from chunk references and documents. Pure.
-
-A chunk is a row and never a Python object of its own: all that is done per chunk is done in
-columns.
-"""
+"""Rows of the manifest, one an object: all that is done per object is done in columns. Pure."""
 
 import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from prefect_freight.model import ENTRY_SCHEMA, Action, Kind
 
 
-def document_entries(path: str, documents: Sequence[tuple[str, bytes]]) -> pa.RecordBatch:
-    """Return the entries of metadata documents."""
-    keys = pa.array([key for key, _ in documents], pa.string())
-    return _inline(keys, path, [data for _, data in documents])
+def make_entries(keys: pa.Array, node: str | pa.Array, **columns: pa.Array) -> pa.RecordBatch:
+    """Return entries of the given keys; columns that are not given have what most kinds have.
 
-
-def without_data(entries: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the entries without their inline bytes: for what lies there already."""
-    nulls = pa.nulls(entries.num_rows, pa.binary())
-    return entries.set_column(entries.schema.get_field_index("data"), "data", nulls)
-
-
-def delete_entries(path: str, keys: pa.Array) -> pa.RecordBatch:
-    """Return the entries that delete keys of an array or group."""
+    That is: a put of an inline object without location, from its first byte, of unknown checksum.
+    """
     n = len(keys)
+    usual = {
+        "key": keys,
+        "action": Action.PUT.value,
+        "kind": Kind.INLINE.value,
+        "node": node,
+        "offset": 0,
+    } | columns
+    values = [_column(usual.get(field.name), field, n) for field in ENTRY_SCHEMA]
+    return pa.record_batch(values, ENTRY_SCHEMA)
+
+
+def inline_entries(
+    keys: Sequence[str], nodes: Sequence[str], data: Sequence[bytes]
+) -> pa.RecordBatch:
+    """Return entries of objects whose bytes the manifest itself holds."""
+    digests = {blob: (digest(blob), md5(blob)) for blob in set(data)}
     return make_entries(
-        keys,
-        path,
-        np.zeros(n, np.int64),
-        action=pa.repeat(Action.DELETE.value, n),
-        kind=pa.repeat(Kind.INLINE.value, n),
-        location=pa.nulls(n, pa.string()),
-        offset=pa.repeat(pa.scalar(0, pa.int64()), n),
-        content=pa.repeat("", n),
-        checksum=pa.nulls(n, pa.binary()),
-        data=pa.nulls(n, pa.binary()),
+        pa.array(keys, pa.string()),
+        pa.array(nodes, pa.string()),
+        size=pa.array([len(blob) for blob in data], pa.int64()),
+        content=pa.array([digests[blob][0] for blob in data], pa.string()),
+        checksum=pa.array([digests[blob][1] for blob in data], pa.binary()),
+        data=pa.array(data, pa.binary()),
     )
+
+
+def delete_entries(keys: pa.Array, nodes: pa.Array) -> pa.RecordBatch:
+    """Return the entries that delete keys, of the nodes that they belonged to."""
+    return make_entries(keys, nodes, action=Action.DELETE.value, size=0, content="")
 
 
 def digest(data: bytes) -> str:
@@ -53,30 +56,18 @@ def md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
-def _inline(keys: pa.Array, path: str, data: list[bytes]) -> pa.RecordBatch:
-    seen = {blob: digest(blob) for blob in set(data)}
-    return make_entries(
-        keys,
-        path,
-        np.array([len(blob) for blob in data], np.int64),
-        kind=pa.repeat(Kind.INLINE.value, len(data)),
-        location=pa.nulls(len(data), pa.string()),
-        offset=pa.repeat(pa.scalar(0, pa.int64()), len(data)),
-        content=pa.array([seen[blob] for blob in data], pa.string()),
-        checksum=pa.array([md5(blob) for blob in data], pa.binary()),
-        data=pa.array(data, pa.binary()),
-    )
+def no_rows(count: int) -> pa.BooleanArray:
+    """Return a column that says of no row that it is meant.
+
+    >>> no_rows(2).to_pylist()
+    [False, False]
+    """
+    return pa.array(np.zeros(count, np.bool_))
 
 
-def make_entries(
-    keys: pa.Array, path: str, sizes: npt.NDArray[np.int64], **columns: pa.Array
-) -> pa.RecordBatch:
-    """Return puts of the given keys; `columns` are those of `ENTRY_SCHEMA` that differ by kind."""
-    n = len(keys)
-    columns = {
-        "key": keys,
-        "node": pa.repeat(path, n),
-        "action": pa.repeat(Action.PUT.value, n),
-        "size": pa.array(sizes, pa.int64()),
-    } | columns
-    return pa.record_batch([columns[name] for name in ENTRY_SCHEMA.names], ENTRY_SCHEMA)
+def _column(values: object, field: pa.Field, count: int) -> pa.Array:
+    if isinstance(values, pa.ChunkedArray):
+        return values.combine_chunks()
+    if isinstance(values, pa.Array):
+        return values
+    return pa.repeat(pa.scalar(values, field.type), count)

@@ -1,19 +1,14 @@
-"""What must change at a destination: a join of what is wanted and what lies there. Pure.
+"""Joins of what is wanted and what is recorded, key by key. Pure.
 
-| wanted | there                   | done   |
-|--------|-------------------------|--------|
-| yes    | no                      | put    |
-| yes    | with other content      | put    |
-| yes    | with unknown content    | put    |
-| yes    | with the same content   | kept   |
-| no     | yes, whatever it holds  | delete |
+| wanted | recorded             | then    |
+|--------|----------------------|---------|
+| yes    | no                   | changed |
+| yes    | with other content   | changed |
+| yes    | with the same        | kept    |
+| no     | yes                  | gone    |
 
-Content is unknown (null) where an export may have written and did not end, and all of it counts as
-unknown in a full export.
+Content that is unknown (`""`) is never the same.
 """
-
-from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,61 +17,57 @@ import pyarrow.compute as pc
 STATE_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
-        pa.field("content", pa.string()),  # null is unknown
+        pa.field("node", pa.string(), nullable=False),
+        pa.field("content", pa.string(), nullable=False),
         pa.field("checksum", pa.binary()),  # MD5; null is unknown
     ]
 )
-"""What lies at a destination of ours: keys, each once, and what they hold."""
+"""What the record of a copy holds of each object, keys being there once."""
 
 
-def merge_states(known: Iterable[pa.Table], unknown: Iterable[pa.Table]) -> pa.Table:
-    """Return one state of keys whose content is known and of keys that may hold anything.
+class Join:
+    """Compares wanted entries, some at a time, with recorded ones."""
 
-    A key that is in both is unknown.
-
-    >>> known = to_state(["a", "b"], ["1", "2"])
-    >>> merge_states([known], [to_state(["b", "b"])]).select(["key", "content"]).to_pylist()
-    [{'key': 'b', 'content': None}, {'key': 'a', 'content': '1'}]
-    """
-    empty = STATE_SCHEMA.empty_table()
-    doubtful = pa.concat_tables([empty, *unknown])["key"].unique()
-    sure = pa.concat_tables([empty, *known])
-    sure = sure.filter(pc.invert(pc.is_in(sure["key"], doubtful)))
-    return pa.concat_tables([to_state(doubtful), sure])
-
-
-def to_state(keys: Any, content: Any = None) -> pa.Table:
-    """Return a state of keys and what they hold: unknown without `content`."""
-    n = len(keys)
-    content = pa.nulls(n, pa.string()) if content is None else content
-    return pa.table([keys, content, pa.nulls(n, pa.binary())], schema=STATE_SCHEMA)
-
-
-class Diff:
-    """Compares wanted entries, batch by batch, with what lies there."""
-
-    def __init__(self, there: pa.Table) -> None:
-        there = there.combine_chunks()
-        self._keys = there["key"].combine_chunks()
-        self._content = there["content"].combine_chunks()
-        self._checksums = there["checksum"].combine_chunks()
+    def __init__(self, recorded: pa.Table) -> None:
+        recorded = recorded.combine_chunks()
+        self._keys = _one(recorded["key"])
+        self._content = _one(recorded["content"])
+        self._checksums = _one(recorded["checksum"])
+        self._nodes = _one(recorded["node"])
         self._wanted = np.zeros(len(self._keys), np.bool_)
+        self._next = 0
 
-    def split(self, wanted: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        """Return the wanted entries that must be put, and those that lie there already.
+    def compare(self, keys: pa.Array, content: pa.Array) -> tuple[pa.BooleanArray, pa.Array]:
+        """Return of each wanted entry whether it is kept, and the checksum recorded of those.
 
-        The latter have the checksums of what lies there.
+        Each call may hash the recorded keys once, so give it as many entries as memory allows.
         """
         if not len(self._keys):
-            return wanted, wanted.slice(0, 0)
-        where = pc.index_in(wanted["key"], self._keys)
-        self._wanted[where.drop_null().to_numpy()] = True
-        same = pc.equal(self._content.take(where), wanted["content"]).fill_null(False)
-        kept = wanted.filter(same)
-        column = kept.schema.get_field_index("checksum")
-        kept = kept.set_column(column, "checksum", self._checksums.take(where.filter(same)))
-        return wanted.filter(pc.invert(same)), kept
+            return pa.array(np.zeros(len(keys), np.bool_)), pa.nulls(len(keys), pa.binary())
+        rows = self._rows_of(keys)
+        self._wanted[rows.drop_null().to_numpy()] = True
+        same = pc.fill_null(pc.equal(self._content.take(rows), content), False)
+        kept = pc.and_(same, pc.not_equal(content, ""))
+        checksums = pc.if_else(kept, self._checksums.take(rows), pa.scalar(None, pa.binary()))
+        return kept, checksums
 
-    def gone(self) -> pa.Array:
-        """Return the keys that no batch so far wanted."""
-        return self._keys.filter(pa.array(~self._wanted))
+    def gone(self) -> pa.Table:
+        """Return key and node of the recorded entries that nothing so far wanted."""
+        missed = pa.array(~self._wanted)
+        return pa.table({"key": self._keys.filter(missed), "node": self._nodes.filter(missed)})
+
+    def _rows_of(self, keys: pa.StringArray) -> pa.Int64Array:
+        # Both sides have one order: mostly the same keys come next, and nothing need be hashed.
+        first, stop = self._next, self._next + len(keys)
+        if stop <= len(self._keys) and keys.equals(self._keys.slice(first, len(keys))):
+            self._next = stop
+            return pa.array(np.arange(first, stop, dtype=np.int64))
+        rows = pc.index_in(keys, self._keys).cast(pa.int64())
+        last = pc.max(rows).as_py()
+        self._next = self._next if last is None else last + 1
+        return rows
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array."""
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

@@ -2,6 +2,9 @@
 
 from prefect_freight.errors import InputError
 
+UNSAFE_PATTERN = r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f\\]|://"
+"""Matches (RE2) every key that `check_key` refuses, for looking at many at once."""
+
 
 def check_key(key: str) -> None:
     r"""Return if the key names an object under the root that it is relative to, on any store.

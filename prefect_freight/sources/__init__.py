@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from prefect_freight.model import Snapshot
 
@@ -39,14 +40,25 @@ class ChunkRefs:
 
     coords: npt.NDArray[np.uint32]
     virtual: npt.NDArray[np.bool_]
-    locations: list[str]
+    locations: pa.StringArray
     offsets: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
     inlined: Mapping[int, bytes]
 
 
+OBJECT_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),  # bytes
+        pa.field("content", pa.string(), nullable=False),  # identity: equal, equal bytes
+    ]
+)
+"""Columns of a page of objects."""
+
+
+@runtime_checkable
 class Source(Protocol):
-    """A versioned repository of Zarr nodes.
+    """What snapshots are read from, whatever they are made of.
 
     Picklable: it opens its connection on first use. Raises only errors of
     `prefect_freight.errors`; nothing is retried here but what the repository's own library does.
@@ -69,18 +81,42 @@ class Source(Protocol):
         """
         ...
 
+    def read(self, location: str, offset: int, size: int, content: str = "") -> bytes:
+        """Return exactly `size` bytes of an object; raises as `Store.read` does.
+
+        Where objects can change, and `content` is given, raises `IntegrityError` if it is not the
+        identity of the object any more.
+        """
+        ...
+
+
+@runtime_checkable
+class ZarrSource(Source, Protocol):
+    """A versioned repository of Zarr nodes."""
+
     def read_nodes(self, snapshot: Snapshot) -> list[Node]:
         """Return all arrays and groups of the snapshot, in the order of their paths."""
         ...
 
     def read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
-        """Yield the references of all chunks of an array, in the same order each time."""
+        """Yield the references of all chunks of an array.
+
+        In the lexicographic order of their coordinates.
+        """
         ...
 
     def open_zarr(self, snapshot: Snapshot) -> Any:
         """Return the snapshot's root (a `zarr.Group` or `zarr.Array`), as zarr-python reads it."""
         ...
 
-    def read(self, location: str, offset: int, size: int) -> bytes:
-        """Return exactly `size` bytes of an object; raises as `Store.read` does."""
+
+@runtime_checkable
+class ObjectSource(Source, Protocol):
+    """Objects as they are, under keys."""
+
+    def list_objects(self, snapshot: Snapshot) -> Iterator[pa.RecordBatch]:
+        """Yield all objects of the snapshot in the order of their keys (`OBJECT_SCHEMA`).
+
+        The order is that of code points.
+        """
         ...

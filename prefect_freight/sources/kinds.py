@@ -6,7 +6,10 @@ from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
-KNOWN = "icechunk+file:///path, icechunk+s3://bucket/prefix, or a path or s3:// URL of a repository"
+KNOWN = (
+    "icechunk+file:///path, icechunk+s3://bucket/prefix, a path or s3:// URL of a repository, or "
+    "objects+file:///path or objects+s3://bucket/prefix for plain objects"
+)
 
 
 def open_source(url: str, config: StoreConfig | None = None) -> Source:
@@ -16,12 +19,16 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     that can be exported lies there, and what `open_store` raises.
     """
     from prefect_freight.sources.icechunk.source import IcechunkSource
+    from prefect_freight.sources.objects import PlainObjects
 
     kind, plus, rest = url.partition("+")
     if plus and "/" not in kind:
-        if kind != "icechunk":
-            raise InputError(f"unknown kind of source {kind!r} in {url!r}; expected {KNOWN}")
-        return IcechunkSource(rest, config)
+        match kind:
+            case "icechunk":
+                return IcechunkSource(rest, config)
+            case "objects":
+                return PlainObjects(rest, config)
+        raise InputError(f"unknown kind of source {kind!r} in {url!r}; expected {KNOWN}")
     store = open_store(url, config)
     if _holds_icechunk(store):
         return IcechunkSource(url, config)

@@ -4,15 +4,17 @@ import json
 import time
 
 from prefect_freight.control.checksums import keep_checksums
+from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.marker import write_failure, write_success
 from prefect_freight.control.runs import State, run_of, write_run
 from prefect_freight.control.state import count_copy
 from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
+from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.report import plan_report
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
-from prefect_freight.steps.verify_copy import Differences, compare
+from prefect_freight.steps.verify_copy import compare
 from prefect_freight.stores import Store
 
 NAMED = 5
@@ -26,7 +28,7 @@ def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     resumed = job.resumed and job.options.verify == "none"
     differences = compare(destination, job, "sizes" if resumed else job.options.verify)
     if job.options.verify == "values":
-        from prefect_freight.formats.zarr.values import compare_values
+        from prefect_freight.formats.choice import compare_values
 
         compare_values(source, destination, job, differences)
     return differences
@@ -84,7 +86,8 @@ def report_finished(destination: Store, job: Job) -> ExportReport:
 
     If somebody removed its marker, that is put again.
     """
-    there = Outcome(skipped=count_copy(destination, job))
+    manifest = read_manifest(destination, job.area)
+    there = Outcome(skipped=count_copy(manifest) if manifest else 0)
     try:
         retrying(lambda: destination.read(job.marker))
     except NotFoundError:

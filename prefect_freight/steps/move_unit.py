@@ -13,8 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from prefect_freight.control.diff import Diff, read_diff
 from prefect_freight.control.ledger import BatchRecord, Ledger
-from prefect_freight.control.manifest import Manifest, read_manifest
+from prefect_freight.control.manifest import read_fill
 from prefect_freight.errors import (
     FreightError,
     IncompleteError,
@@ -60,20 +61,20 @@ def move_unit(
     further object is begun once `stopped` says so: what another thread decides.
     Raises nothing for an object that cannot be moved: the outcome names it.
     """
-    manifest = read_manifest(destination, job)
-    if manifest is None:
-        raise InternalError(f"no manifest of the export lies in {destination.url}/{job.area}")
+    diff = read_diff(destination, job.area)
+    if diff is None:
+        raise InternalError(f"no diff of the export lies in {destination.url}/{job.area}")
     ledger = Ledger(destination, job)
     records = ledger.read(unit)
     whole = {number: r for number, r in records.items() if not r.failed}
     skipped = Outcome(skipped=sum(record.objects for record in whole.values()))
     if whole:
         on_event(Moved(skipped.skipped, sum(record.bytes for record in whole.values())))
-    mover = _Mover(source, destination, manifest, ledger, unit, open_batches, on_event, stopped)
+    mover = _Mover(source, destination, diff, ledger, unit, open_batches, on_event, stopped)
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
     pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
     try:
-        for number, entries in manifest.read_batches(destination, unit, pending):
+        for number, entries in diff.read_batches(destination, unit, pending):
             if not mover.start(pool, number, entries, records.get(number)):
                 break
         pool.shutdown()
@@ -95,14 +96,14 @@ class _Mover:
         self,
         source: Source,
         destination: Store,
-        manifest: Manifest,
+        diff: Diff,
         ledger: Ledger,
         unit: Unit,
         open_batches: int,
         on_event: OnEvent,
         stopped: Callable[[], bool],
     ) -> None:
-        self._source, self._destination, self._manifest = source, destination, manifest
+        self._source, self._destination, self._area = source, destination, diff.area
         self._stopped = stopped
         self._ledger, self._unit, self._on_event = ledger, unit, on_event
         self._open = threading.Semaphore(open_batches)
@@ -172,12 +173,14 @@ class _Mover:
             case Kind.FILL:
                 data = self._fill(entry["location"])
             case _:
-                data = self._source.read(entry["location"], entry["offset"], entry["size"])
+                data = self._source.read(
+                    entry["location"], entry["offset"], entry["size"], entry["content"]
+                )
         return data
 
     def _fill(self, identity: str) -> bytes:
         if identity not in self._fills:
-            self._fills[identity] = self._manifest.read_fill(self._destination, identity)
+            self._fills[identity] = read_fill(self._destination, self._area, identity)
         return self._fills[identity]
 
     def _succeeded(self, entry: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ ASSUMED = (
     "that a copy of {ref} (snapshot {snapshot}) lay there was taken on the user's word: nothing "
     "there recorded it"
 )
+VERSION1 = "an export of an earlier version was left unfinished there, so all of it was copied"
 UNSOUND = "what lay there was not what its record said, so all of it was copied"
 
 
@@ -46,7 +47,7 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     if not earlier:
         _refuse_occupied(destination, options)
     _refuse_other_copy(earlier, snapshot, options, destination)
-    sound = all(run.state != "unsound" for run in earlier)
+    sound = all(run.state != "unsound" for run in earlier) and _is_recorded(last, destination)
     if _is_finished(earlier, snapshot):
         job = _finished_job(earlier[-1], snapshot, options, destination)
         if _still_whole(destination, job):
@@ -57,16 +58,27 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     job = _plan_job(earlier, snapshot, options, destination, base if sound else (None, False))
     if not sound:
         job = replace(job, notes=(UNSOUND,))
+    elif _is_after_version1(earlier, job, destination):
+        job = _plan_job(earlier, snapshot, options, destination, (None, False))
+        job = replace(job, notes=(VERSION1,))
     if job.base_assumed:
         job = replace(job, notes=(ASSUMED.format(ref=options.from_ref, snapshot=job.base),))
     return job
 
 
-def earlier_runs(destination: Store, job: Job) -> list[Run]:
-    """Return the runs that left what lies at the destination: the last whole one and all since."""
-    last = read_last(destination)
-    since = read_runs(destination, after=last.sequence if last else 0)
-    return [run for run in [*([last] if last else []), *since] if run.sequence < job.sequence]
+def _is_recorded(last: Run | None, destination: Store) -> bool:
+    """Say whether the manifest of the last whole copy can be read, if there is such a copy."""
+    return last is None or read_manifest(destination, last.area) is not None
+
+
+def _is_after_version1(earlier: Sequence[Run], job: Job, destination: Store) -> bool:
+    """Say whether an earlier version left a run unfinished that this job does not resume.
+
+    What such a run touched is known by its keys alone, and not what they were part of.
+    """
+    unfinished = [run for run in earlier if run.state != "whole" and run.sequence < job.sequence]
+    manifests = (read_manifest(destination, run.area) for run in unfinished)
+    return job.base is not None and any(m is not None and m.version == 1 for m in manifests)
 
 
 def _is_finished(earlier: Sequence[Run], snapshot: Snapshot) -> bool:
@@ -143,8 +155,7 @@ def _plan_job(
 
 
 def _still_whole(destination: Store, job: Job) -> bool:
-    manifest = read_manifest(destination, job)
-    if manifest is None:
+    if read_manifest(destination, job.area) is None:
         return False
     # The record of a finished export is not taken for the copy, not even by who asks for no check.
     level = "sizes" if job.options.verify == "none" else job.options.verify

@@ -1,34 +1,83 @@
-"""What an export would do: its manifest is planned and counted, and written nowhere."""
+"""What an export would do: the same steps as its own up to the first object that moves.
 
-from collections.abc import Iterable, Mapping
+What they write goes into a folder of the local disk, which is removed.
+"""
+
+import tempfile
 
 import pyarrow as pa
 
-from prefect_freight.control.manifest import MOVED, ROWS_PER_PART, ArrayRecord
+from prefect_freight.control.diff import Diff, read_diff
+from prefect_freight.errors import InternalError
 from prefect_freight.model import Action, Job, Preview, Round
 from prefect_freight.plan.batches import MAX_BATCH_OBJECTS
 from prefect_freight.sources import Source
-from prefect_freight.steps.write_manifest import Planning, state_of
+from prefect_freight.steps.compute_diff import compute_diff
+from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
+from prefect_freight.stores.local import LocalStore
+from prefect_freight.stores.overlay import Overlay
 
 PUT_BYTES = 64 * 2**20
 """A larger object is put in parts,"""
 PART_BYTES = 32 * 2**20
-"""of this size; see `prefect_freight.stores.s3.store`."""
-BOOKKEEPING_PUTS = 8
-"""Lock, run record twice, manifest index, report, marker, `last.json`, and one to spare."""
-KEPT = (Round.KEPT_CHUNKS, Round.KEPT_DOCUMENTS)
+"""of this size; see `prefect_freight.stores.s3`."""
+BOOKKEEPING_PUTS = 9
+"""Lock, run record twice, indices of manifest and diff, report, marker, `last.json`, a spare."""
+COUNTED = ["node", "action", "size"]
 
 
 def preview(source: Source, destination: Store, job: Job) -> Preview:
-    """Return what the job would do; nothing is written anywhere.
+    """Return what the job would do; nothing is written anywhere that stays.
 
     Raises what `write_manifest` raises.
     """
-    counting = Counting()
-    if not job.finished:
-        planning = Planning(source, destination, job, state_of(source, destination, job), counting)
-        planning.run()
+    if job.finished:
+        return _to_preview(job, _Counts(), 0, ())
+    with tempfile.TemporaryDirectory(prefix="freight-") as folder:
+        overlay = Overlay(destination, LocalStore(folder))
+        manifest = write_manifest(source, overlay, job)
+        plan = compute_diff(overlay, job, manifest)
+        diff = read_diff(overlay, job.area)
+        if diff is None:
+            raise InternalError("the diff of a dry run is not there")
+        return _to_preview(job, _count(overlay, diff), plan.kept, plan.notes)
+
+
+class _Counts:
+    """Puts, their bytes, and deletes: by round, and by node."""
+
+    def __init__(self) -> None:
+        self.rounds = {round_: _nothing() for round_ in Round}
+        self.nodes: dict[str, dict[str, int]] = {}
+        self.put_requests = 0
+
+    def add(self, round_: Round, entries: pa.Table) -> None:
+        """Count entries."""
+        sizes = entries["size"].to_numpy()
+        self.put_requests += int(((sizes[sizes > PUT_BYTES] - 1) // PART_BYTES).sum())
+        grouped = entries.group_by(["node", "action"])
+        for row in grouped.aggregate([("size", "sum"), ("size", "count")]).to_pylist():
+            for counts in (self.rounds[round_], self.nodes.setdefault(row["node"], _nothing())):
+                if row["action"] == Action.PUT:
+                    counts["puts"] += row["size_count"]
+                    counts["bytes"] += row["size_sum"]
+                else:
+                    counts["deletes"] += row["size_count"]
+
+
+def _count(destination: Store, diff: Diff) -> _Counts:
+    counts = _Counts()
+    for part, entries in diff.read(destination, COUNTED):
+        counts.add(part.round, entries)
+    puts = sum(count["puts"] for count in counts.rounds.values())
+    moved = [count["puts"] + count["deletes"] for count in counts.rounds.values()]
+    records = sum(-(-n // MAX_BATCH_OBJECTS) for n in moved)
+    counts.put_requests += puts + len(diff.parts) + records + BOOKKEEPING_PUTS
+    return counts
+
+
+def _to_preview(job: Job, counts: _Counts, kept: int, notes: tuple[str, ...]) -> Preview:
     return Preview(
         source=job.snapshot.source,
         ref=job.snapshot.ref,
@@ -37,63 +86,12 @@ def preview(source: Source, destination: Store, job: Job) -> Preview:
         destination=job.destination,
         format=job.options.format.value,
         finished=job.finished,
-        rounds={round_.value: counting.rounds[round_] for round_ in MOVED},
-        nodes=dict(sorted(counting.nodes.items())),
-        kept=counting.kept,
-        put_requests=0 if job.finished else counting.put_requests,
-        notes=job.notes + counting.notes,
+        rounds={round_.value: counts.rounds[round_] for round_ in Round},
+        nodes=dict(sorted(counts.nodes.items())),
+        kept=kept,
+        put_requests=counts.put_requests,
+        notes=job.notes + notes,
     )
-
-
-class Counting:
-    """Stands where the writer of a manifest stands, and counts what it is given."""
-
-    def __init__(self) -> None:
-        self.rounds = {round_: _nothing() for round_ in Round}
-        self.nodes: dict[str, dict[str, int]] = {}
-        self.kept = 0
-        self.notes: tuple[str, ...] = ()
-        self._more_puts = 0
-
-    @property
-    def put_requests(self) -> int:
-        """PUT requests of objects, their parts, the manifest's files and the ledger's records."""
-        entries = [counts["puts"] + counts["deletes"] for counts in self.rounds.values()]
-        records = sum(-(-n // MAX_BATCH_OBJECTS) + -(-n // ROWS_PER_PART) for n in entries)
-        puts = sum(counts["puts"] for counts in self.rounds.values())
-        return puts + records + self._more_puts + BOOKKEEPING_PUTS
-
-    def add(self, round_: Round, entries: pa.RecordBatch, phase: int = 0) -> None:  # noqa: ARG002
-        """Count entries."""
-        if round_ in KEPT:
-            self.kept += entries.num_rows
-        elif entries.num_rows:
-            self._count(round_, entries)
-
-    def add_fill(self, fill: bytes) -> None:  # noqa: ARG002 - the writer's signature
-        """Count the put of a fill chunk."""
-        self._more_puts += 1
-
-    def close(
-        self,
-        arrays: Mapping[str, ArrayRecord],  # noqa: ARG002 - the writer's signature
-        groups: int,  # noqa: ARG002
-        notes: Iterable[str] = (),
-    ) -> None:
-        """Take the notes."""
-        self.notes = tuple(notes)
-
-    def _count(self, round_: Round, entries: pa.RecordBatch) -> None:
-        sizes = entries["size"].to_numpy()
-        self._more_puts += int(((sizes[sizes > PUT_BYTES] - 1) // PART_BYTES).sum())
-        grouped = pa.Table.from_batches([entries]).group_by(["node", "action"])
-        for row in grouped.aggregate([("size", "sum"), ("size", "count")]).to_pylist():
-            for counts in (self.rounds[round_], self.nodes.setdefault(row["node"], _nothing())):
-                if row["action"] == Action.PUT:
-                    counts["puts"] += row["size_count"]
-                    counts["bytes"] += row["size_sum"]
-                else:
-                    counts["deletes"] += row["size_count"]
 
 
 def _nothing() -> dict[str, int]:

@@ -10,14 +10,15 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_freight.control.manifest import Records
 from prefect_freight.control.state import count_copy, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
-from prefect_freight.model import CONTROL_AREA, Job, VerifyLevel
+from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Job, VerifyLevel
+from prefect_freight.plan.differences import MAX_KEYS_NAMED, Differences
 from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
 from prefect_freight.steps.partitions import partitioned
@@ -25,41 +26,8 @@ from prefect_freight.stores import Store
 
 WANTED = pa.schema([("key", pa.string()), ("size", pa.int64()), ("checksum", pa.binary())])
 FOUND = pa.schema([("key", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
-NAMED = 1000
 READERS = 16
-MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"
 MD5_ETAG = re.compile(r'^"?([0-9a-f]{32})"?$')
-
-
-@dataclass(slots=True)
-class Differences:
-    """How a destination differs from a manifest: how many keys, and the first of them by name."""
-
-    missing: int = 0
-    wrong: int = 0
-    foreign: int = 0
-    missing_keys: list[str] = field(default_factory=list)
-    wrong_keys: list[tuple[str, str]] = field(default_factory=list)
-    """(key, what was expected and what was found)."""
-    foreign_keys: list[str] = field(default_factory=list)
-
-    @property
-    def whole(self) -> bool:
-        """All that must be there is there; foreign objects do not count."""
-        return not self.missing and not self.wrong
-
-    def lines(self) -> list[str]:
-        """Say each difference that keeps the copy from being whole, by name."""
-        lines = [f"missing {key}" for key in self.missing_keys]
-        lines += [f"wrong {key}: {said}" for key, said in self.wrong_keys]
-        unnamed = self.missing + self.wrong - len(lines)
-        return lines + ([f"and {unnamed} more"] if unnamed else [])
-
-    def add_wrong(self, key: str, said: str) -> None:
-        """Count an object that is not what it should be."""
-        self.wrong += 1
-        if len(self.wrong_keys) < NAMED:
-            self.wrong_keys.append((key, said))
 
 
 def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
@@ -71,8 +39,10 @@ def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
     differences = Differences()
     if level == "none":
         return differences
-    expected = read_copy(destination, job, WANTED.names)
-    rows = count_copy(destination, job)
+    records = Records(destination)
+    manifest = records.manifest(job.area)
+    expected = read_copy(records, manifest, WANTED.names)
+    rows = count_copy(manifest)
     with partitioned((WANTED, FOUND), rows, expected, list_data(destination)) as pairs:
         for wanted, found in pairs:
             there = _compare_sizes(wanted, found, differences)
@@ -83,13 +53,9 @@ def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
 
 def list_data(destination: Store) -> Iterator[pa.Table]:
     """Yield what lies at the destination apart from our control area and the markers."""
-    for page in destination.list():
+    for page in destination.list(without=f"{CONTROL_AREA}/"):
         table = pa.Table.from_batches([page])
-        ours = pc.or_(
-            pc.starts_with(table["key"], f"{CONTROL_AREA}/"),
-            pc.match_substring_regex(table["key"], MARKER_PATTERN),
-        )
-        yield table.filter(pc.invert(ours))
+        yield table.filter(pc.invert(pc.match_substring_regex(table["key"], MARKER_PATTERN)))
 
 
 def _compare_sizes(wanted: pa.Table, found: pa.Table, differences: Differences) -> pa.Table:
@@ -149,6 +115,6 @@ def _compare_bytes(destination: Store, key: str, checksum: bytes) -> str:
 
 
 def _first(keys: pa.ChunkedArray, named: Sequence[object]) -> list[str]:
-    room = max(0, NAMED - len(named))
+    room = max(0, MAX_KEYS_NAMED - len(named))
     first: list[str] = keys.slice(0, room).to_pylist()
     return first

@@ -1,208 +1,223 @@
-"""Writing the manifest of an export: what is to be put, in which round, and what is to go."""
+"""Writing the manifest of an export: what the copy holds, section by section."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.manifest import ArrayRecord, ManifestWriter, read_manifest
-from prefect_freight.control.marker import withdraw_markers
-from prefect_freight.control.runs import forget_run
-from prefect_freight.control.state import RecordedState, State
-from prefect_freight.errors import InputError, NotFoundError
-from prefect_freight.formats.assumed import NOWHERE, SnapshotState
-from prefect_freight.formats.zarr.consolidated import (
-    CONSOLIDATED_KEY,
-    plan_consolidated,
-    without_arrays,
-)
-from prefect_freight.formats.zarr.documents import TargetArray
-from prefect_freight.formats.zarr.layout import array_record, plan_target, read_entries
-from prefect_freight.formats.zarr.withdraw import plan_withdrawals
-from prefect_freight.model import Job, Plan, Round
-from prefect_freight.plan.entries import (
-    delete_entries,
-    document_entries,
-    without_data,
-)
-from prefect_freight.plan.join import Diff, merge_states
-from prefect_freight.plan.phases import plan_phases
-from prefect_freight.retry import retrying
-from prefect_freight.sources import Node, Source
-from prefect_freight.steps.open_job import earlier_runs
+from prefect_freight.control.manifest import Manifest, Records, read_manifest
+from prefect_freight.control.manifest_writer import ManifestWriter
+from prefect_freight.control.runs import earlier_runs, forget_run
+from prefect_freight.control.state import base_area
+from prefect_freight.errors import InputError
+from prefect_freight.formats import Layout, Thing
+from prefect_freight.formats.choice import open_layout
+from prefect_freight.model import Job, Round, Snapshot
+from prefect_freight.plan.entries import no_rows
+from prefect_freight.plan.join import STATE_SCHEMA, Join
+from prefect_freight.plan.sections import Piece, Section, cut, section_content
+from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 
+WHOLE_AGAIN = 10
+"""A section is written down whole when one row in so many of it has changed since it was,"""
+MAX_AREAS = 16
+"""or when it would have to be read from more manifests than that."""
 
-def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
+
+def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
     """Write the job's manifest at the destination, or read the one that an earlier run left.
 
-    After it the markers of earlier exports are gone, since what they vouch for may now change.
-    Raises `UnsupportedNodeError` if the format cannot say what the snapshot says; then nothing of
-    this run is left at the destination.
+    Raises `UnsupportedNodeError` if the format cannot express what the snapshot holds; then nothing
+    of this run is left at the destination.
+
+    In a flow of your own, to learn what a snapshot holds:
+
+    ```python
+    snapshot = resolve(source, "main")
+    job = open_job(source, destination, snapshot, Options())
+    manifest = write_manifest(source, destination, job)
+    print(len(manifest.sections), manifest.totals)
+    ```
     """
-    written = read_manifest(destination, job)
+    written = read_manifest(destination, job.area)
     if written is not None:
-        # The run that wrote it may have been killed before it came to this.
-        withdraw_markers(destination, earlier_runs(destination, job))
-        return written.plan
-    writer = ManifestWriter(destination, job.area)
+        return written
     try:
-        Planning(source, destination, job, state_of(source, destination, job), writer).run()
+        if job.base_assumed:
+            _assume_base(source, destination, job)
+        return _write(source, job.snapshot, destination, job, job.area, _base_of(destination, job))
     except InputError:
         if not job.resumed:
             forget_run(destination, job)
         raise
-    withdraw_markers(destination, earlier_runs(destination, job))
-    return writer.manifest.plan
 
 
-def state_of(source: Source, destination: Store, job: Job) -> State:
-    """Return what lies at the destination before the job begins."""
-    if job.base_assumed:
-        return SnapshotState(source, job)
-    return RecordedState(destination, earlier_runs(destination, job))
+def _base_of(destination: Store, job: Job) -> Manifest | None:
+    """Return the manifest of the copy that the job relies on, None if it relies on none."""
+    if job.base is None:
+        return None
+    area = base_area(earlier_runs(destination, job), job)
+    return None if area is None else Records(destination).manifest(area)
 
 
-class Writer(Protocol):
-    """Takes what a planning finds; see `ManifestWriter`."""
-
-    def add(self, round_: Round, entries: pa.RecordBatch, phase: int = 0) -> None:
-        """Append entries (`ENTRY_SCHEMA`) to a phase of a round."""
-        ...
-
-    def add_fill(self, fill: bytes) -> None:
-        """Take a chunk of fill values, which entries name by its digest."""
-        ...
-
-    def close(
-        self, arrays: Mapping[str, ArrayRecord], groups: int, notes: Iterable[str] = ()
-    ) -> None:
-        """End the manifest."""
-        ...
+def _assume_base(source: Source, destination: Store, job: Job) -> None:
+    """Write down what the user says lies there, so that it is like any other base."""
+    if read_manifest(destination, job.assumed_area) is None:
+        base = Snapshot(source.url, job.options.from_ref or "", job.base or "")
+        _write(source, base, destination, job, job.assumed_area, None)
 
 
-class Planning:
-    """One manifest in the making."""
+def _write(
+    source: Source,
+    snapshot: Snapshot,
+    destination: Store,
+    job: Job,
+    area: str,
+    base: Manifest | None,
+) -> Manifest:
+    layout = open_layout(source, snapshot, job.options.format)
+    writer = ManifestWriter(destination, area)
+    records = Records(destination)
+    if base is not None:
+        records.add(base)
+    for thing in layout.things:
+        recorded = base.by_name.get(thing.name, []) if base is not None else []
+        _Things(writer, records, area, thing, recorded, job.options.section_rows).write(layout)
+    _write_gone(writer, records, base, {thing.name for thing in layout.things})
+    return writer.close(layout.totals, layout.notes)
+
+
+def _write_gone(
+    writer: ManifestWriter, records: Records, base: Manifest | None, names: set[str]
+) -> None:
+    """Write down what of the base the copy has no more, where a whole thing is gone."""
+    for name, sections in (base.by_name if base is not None else {}).items():
+        if name not in names:
+            for section in sections:
+                gone = records.entries(section, STATE_SCHEMA.names)
+                writer.add_gone(name, section.start, gone)
+
+
+class _Things:
+    """The sections of one thing, beside those that the base has of it."""
 
     def __init__(
-        self, source: Source, destination: Store, job: Job, state: State, writer: Writer
+        self,
+        writer: ManifestWriter,
+        records: Records,
+        area: str,
+        thing: Thing,
+        recorded: Sequence[Section],
+        max_rows: int,
     ) -> None:
-        self._source, self._destination, self._job, self._state = source, destination, job, state
-        self._writer = writer
-        nodes = source.read_nodes(job.snapshot)
-        # All of them before the first chunk: what cannot be said is refused at once.
-        self._targets = [plan_target(node, job.options.format) for node in nodes]
-        self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
-        self._doubtful = state.doubtful
-        self._records = {
-            node.path: self._record(node, self._arrays[node.path])
-            for node in nodes
-            if node.path in self._arrays
-        }
-        self._changed = {p for p, record in self._records.items() if record.area == job.area}
-        readings = {path: self._records[path].reading for path in self._changed}
-        groups = {target.path for target in self._targets} - {*self._arrays}
-        self._withdrawn = plan_withdrawals(state.readings(), readings, groups)
+        self._writer, self._records, self._area = writer, records, area
+        self._thing, self._recorded, self._max_rows = thing, recorded, max_rows
+        self._facts = dict(thing.facts) | {"origin": thing.origin, "space": thing.space}
 
-    def run(self) -> None:
-        """Give all entries to the writer, and close it."""
-        documents = self._documents_there()
-        self._withdraw(documents)
-        for path in self._arrays:
-            if path in self._changed:
-                self._write_chunks(self._arrays[path])
-        for path in sorted({*self._state.arrays, *self._doubtful} - {*self._arrays}):
-            self._delete(path, self._state.chunks(path)["key"].combine_chunks())
-        self._write_documents(documents)
-        groups = len(self._targets) - len(self._arrays)
-        notes = [note for target in self._targets for note in target.notes]
-        self._writer.close(self._records, groups, notes)
-
-    def _record(self, node: Node, array: TargetArray) -> ArrayRecord:
-        """Return the array's record, at home in an earlier run if its entries are those of it."""
-        record = array_record(node, array, self._job.area)
-        there = self._state.arrays.get(node.path)
-        unchanged = (
-            self._job.base is not None
-            and there is not None
-            and node.content != ""
-            and there.chunks == record.chunks
-            and there.area != NOWHERE
-            and node.path not in self._doubtful
-        )
-        return replace(record, area=there.area) if there is not None and unchanged else record
-
-    def _known(self, there: pa.Table) -> pa.Table:
-        """Return the state that this export may rely on: a full one relies on no content."""
-        return there if self._job.base is not None else merge_states([], [there])
-
-    def _documents_there(self) -> pa.Table:
-        there = self._known(self._state.documents())
-        # What is taken out of view must come back, though its content may be that of before.
-        parents = pc.replace_substring_regex(there["key"], r"/?[^/]*$", "")
-        lost = pc.or_(
-            pc.is_in(parents, pa.array(list(self._withdrawn), pa.string())),
-            pc.equal(there["key"], self._consolidated if self._withdrawn else ""),
-        )
-        return merge_states([there], [there.filter(lost)])
-
-    @property
-    def _consolidated(self) -> str:
-        return CONSOLIDATED_KEY[self._job.options.format]
-
-    def _withdraw(self, documents: pa.Table) -> None:
-        if not self._withdrawn:
+    def write(self, layout: Layout) -> None:
+        """Give all sections to the writer, and the entries of those that have changed."""
+        origins = {section.facts.get("origin") for section in self._recorded}
+        if self._thing.origin and origins == {self._thing.origin}:
+            for section in self._recorded:  # nothing of it need be read
+                self._writer.add_section(replace(section, facts=self._facts))
             return
-        try:
-            there = retrying(lambda: self._destination.read(self._consolidated))
-            shown = without_arrays(there, self._withdrawn)
-            self._writer.add(Round.WITHDRAW, document_entries("", [(self._consolidated, shown)]))
-        except NotFoundError:
-            pass  # an unfinished export may have left none, and then nothing shows the arrays
-        for key in documents["key"].to_pylist():
-            path = key.rpartition("/")[0]
-            if path in self._withdrawn:
-                self._writer.add(Round.WITHDRAW, delete_entries(path, pa.array([key])))
+        stretches = layout.entries(self._thing.name, self._writer.offer_fill)
+        ranges = self._ranges()
+        bounds = [sections[0].start if sections else "" for sections in ranges]
+        pieces = cut(stretches, bounds, self._max_rows)
+        for bound, behind in groupby(pieces, lambda piece: piece.bound):
+            self._write_range(behind, ranges[bound])
 
-    def _write_chunks(self, array: TargetArray) -> None:
-        diff = Diff(self._known(self._state.chunks(array.path)))
-        entries_of = read_entries(self._source, self._job.snapshot, array, self._writer.add_fill)
-        for entries in entries_of:
-            put, kept = diff.split(entries)
-            phases = plan_phases(put["key"], self._job.options.rounds)
-            for phase in sorted({*phases.tolist()}):
-                self._writer.add(Round.CHUNKS, put.filter(pa.array(phases == phase)), phase)
-            self._writer.add(Round.KEPT_CHUNKS, without_data(kept))
-        self._delete(array.path, diff.gone())
+    def _ranges(self) -> list[list[Section]]:
+        """Return the recorded sections behind each bound that new ones are cut at."""
+        spaces = {section.facts.get("space", self._thing.space) for section in self._recorded}
+        if spaces == {self._thing.space}:
+            return [[section] for section in self._recorded]
+        return [list(self._recorded)]
 
-    def _write_documents(self, there: pa.Table) -> None:
-        diff = Diff(there)
-        root = dict(plan_consolidated(self._targets, self._job.options.format))
-        # Deepest first, so that no group lists a member whose own document is not there yet.
-        for target in sorted(self._targets, key=lambda t: (-_depth(t.path), t.path)):
-            documents = [(key, data) for key, data in target.documents if key not in root]
-            round_ = Round.DOCUMENTS if target.path else Round.ROOT
-            self._add_documents(round_, target.path, documents, diff)
-        self._add_documents(Round.ROOT, "", list(root.items()), diff)
-        for key in diff.gone().to_pylist():
-            self._delete(key.rpartition("/")[0], pa.array([key]))
+    def _write_range(self, pieces: Iterator[Piece], recorded: list[Section]) -> None:
+        first = next(pieces)
+        content = _content(first)
+        if first.last and len(recorded) == 1 and content and content == recorded[0].content:
+            self._writer.add_section(replace(recorded[0], facts=self._facts))
+            return
+        join = Join(pa.concat_tables([self._entries(section) for section in recorded] or [EMPTY]))
+        if first.last and len(recorded) == 1:
+            self._write_over(first, content, recorded[0], join)
+            return
+        kept = self._compare(first, join)
+        self._write_whole(first, content, kept)
+        newest = first
+        for piece in pieces:
+            newest = piece
+            self._write_whole(piece, _content(piece), self._compare(piece, join))
+        self._writer.add_gone(self._thing.name, newest.start, join.gone())
 
-    def _add_documents(
-        self, round_: Round, path: str, documents: list[tuple[str, bytes]], diff: Diff
-    ) -> None:
-        put, kept = diff.split(document_entries(path, documents))
-        self._writer.add(round_, put)
-        self._writer.add(Round.KEPT_DOCUMENTS, without_data(kept))
-
-    def _delete(self, path: str, keys: pa.Array) -> None:
-        # What is out of view goes at once: the new chunks may need its place on a disk.
-        away = path in self._withdrawn or path.startswith(
-            tuple(f"{array}/" for array in self._arrays)
+    def _write_over(self, piece: Piece, content: str, over: Section, join: Join) -> None:
+        """Write down the changes of a section alone, unless they have become too many."""
+        compared = self._compare(piece, join)
+        gone = join.gone()
+        changed = piece.rows - sum(pc.sum(kept).as_py() or 0 for kept, _ in compared)
+        changes = over.changes + changed + gone.num_rows
+        if changes * WHOLE_AGAIN > piece.rows or len(over.areas) >= MAX_AREAS:
+            self._write_whole(piece, content, compared)
+            self._writer.add_gone(self._thing.name, piece.start, gone)
+            return
+        areas = over.areas
+        if changed or gone.num_rows:
+            areas = (*areas, self._area)
+            for stretch, (kept, _) in zip(piece.stretches, compared, strict=True):
+                entries = stretch.entries.filter(pc.invert(kept))
+                self._add(piece.start, stretch.round, entries, no_rows(len(entries)))
+            self._writer.add_gone(self._thing.name, piece.start, gone)
+        section = Section(
+            self._thing.name, piece.start, content, self._facts, areas, piece.rows, changes
         )
-        self._writer.add(Round.CLEAR if away else Round.DELETES, delete_entries(path, keys))
+        self._writer.add_section(section)
+
+    def _write_whole(
+        self, piece: Piece, content: str, compared: list[tuple[pa.Array, pa.Array]]
+    ) -> None:
+        for stretch, (kept, checksums) in zip(piece.stretches, compared, strict=True):
+            column = stretch.entries.schema.get_field_index("checksum")
+            known = pc.coalesce(stretch.entries["checksum"], checksums)
+            entries = stretch.entries.set_column(column, "checksum", known)
+            self._add(piece.start, stretch.round, entries, kept)
+        self._writer.add_section(
+            Section(self._thing.name, piece.start, content, self._facts, (self._area,), piece.rows)
+        )
+
+    def _add(
+        self, start: str, round_: Round, entries: pa.RecordBatch, kept: pa.BooleanArray
+    ) -> None:
+        self._writer.add(self._thing.name, start, round_, entries, kept)
+
+    def _compare(self, piece: Piece, join: Join) -> list[tuple[pa.Array, pa.Array]]:
+        """Return kept rows and their checksums of each stretch; the join hashes only once."""
+        if not piece.stretches:
+            return []
+        table = pa.Table.from_batches(
+            [stretch.entries.select(["key", "content"]) for stretch in piece.stretches]
+        ).combine_chunks()
+        kept, checksums = join.compare(
+            table["key"].combine_chunks(), table["content"].combine_chunks()
+        )
+        compared, first = [], 0
+        for stretch in piece.stretches:
+            n = stretch.entries.num_rows
+            compared.append((kept.slice(first, n), checksums.slice(first, n)))
+            first += n
+        return compared
+
+    def _entries(self, section: Section) -> pa.Table:
+        return self._records.entries(section, STATE_SCHEMA.names).select(STATE_SCHEMA.names)
 
 
-def _depth(path: str) -> int:
-    return path.count("/") + 1 if path else 0
+EMPTY = STATE_SCHEMA.empty_table()
+
+
+def _content(piece: Piece) -> str:
+    return section_content(stretch.entries for stretch in piece.stretches)

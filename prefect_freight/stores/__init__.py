@@ -43,6 +43,13 @@ class Store(Protocol):
         """
         ...
 
+    def read_tagged(self, key: str) -> tuple[bytes, str | None]:
+        """Return an object and its entity tag, both of the same moment.
+
+        The tag is what `list` gives of the object. Raises `IntegrityError` if it changes meanwhile.
+        """
+        ...
+
     def write(self, key: str, data: bytes) -> None:
         """Put an object in place of what is there; a reader sees the old or the new, no part."""
         ...
@@ -55,10 +62,11 @@ class Store(Protocol):
         """Delete objects; what is not there is no error."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
+    def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield all objects whose key starts with `prefix` as pages of `LISTING_SCHEMA`.
 
-        `prefix` is empty or ends in `/`. The order is the store's. A missing root is empty. What
+        But none whose key starts with `without`, which are not asked for either. Both are empty or
+        end in `/`. The order is the store's. A missing root is empty. What
         breaks is taken up where it broke, since the caller could only begin anew: do not retry it.
         """
         ...

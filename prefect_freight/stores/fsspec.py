@@ -1,7 +1,7 @@
 """Any URL that fsspec opens: Azure, Google Cloud, memory, SFTP and what else is installed."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +21,18 @@ from prefect_freight.errors import (
 from prefect_freight.retry import retrying
 from prefect_freight.stores.local import DENIED, FULL
 from prefect_freight.stores.pages import Row, to_pages
+
+TAGS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "generation",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "created",
+)
+"""Names that file systems have for what tells a file from an earlier one of its name."""
 
 
 class FsspecStore:
@@ -69,6 +81,21 @@ class FsspecStore:
             )
         return data
 
+    def read_tagged(self, key: str) -> tuple[bytes, str | None]:
+        """Read a file between two looks at it."""
+        files, path = self._path(key)
+
+        def info() -> str | None:
+            files.invalidate_cache()
+            return _tag(files.info(path))
+
+        before = self._call("look at", key, info)
+        data = self.read(key)
+        after = self._call("look at", key, info)
+        if before != after:
+            raise IntegrityError(f"{key!r} in {self.url} was changed while it was read")
+        return data, after
+
     def write(self, key: str, data: bytes) -> None:
         """Write a file."""
         files, path = self._path(key)
@@ -98,16 +125,17 @@ class FsspecStore:
             except NotFoundError:
                 continue
 
-    def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
+    def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield the files below a folder, asking for one folder after the other.
 
         A folder that cannot be listed is an error; fsspec's own `walk` would leave it out.
         """
-        return to_pages(self._walk(prefix))
+        return to_pages(self._walk(prefix, without))
 
-    def _walk(self, prefix: str) -> Iterator[Row]:
+    def _walk(self, prefix: str, without: str) -> Iterator[Row]:
         files, root = self._open()
         start = f"{root}/{prefix}".rstrip("/")
+        skipped = f"{root}/{without}".strip("/") if without else None
         folders = [start]
         while folders:
             folder = folders.pop()
@@ -116,10 +144,11 @@ class FsspecStore:
                 if name == folder.strip("/"):
                     continue  # a marker that stands for the folder itself, or a file in its place
                 if found["type"] == "directory":
-                    folders.append(found["name"].rstrip("/"))
+                    if name != skipped:
+                        folders.append(found["name"].rstrip("/"))
                 else:
                     key = name.removeprefix(root.strip("/")).lstrip("/")
-                    yield key, int(found["size"] or 0), None
+                    yield key, int(found["size"] or 0), _tag(found)
 
     def _list_folder(self, files: Any, folder: str) -> Sequence[dict[str, Any]]:
         def ls() -> Sequence[dict[str, Any]]:
@@ -151,6 +180,12 @@ class FsspecStore:
         except Exception as error:  # noqa: BLE001 - translated
             known = _translate(error, f"could not {verb} {key!r} in {self.url}")
         raise known  # out here the library's error, which may quote a secret, isn't its context
+
+
+def _tag(info: Mapping[str, Any]) -> str | None:
+    """Return what a file system says of a file that changes when the file does."""
+    named = [f"{name} {info[name]}" for name in TAGS if info.get(name) is not None]
+    return ", ".join(named) or None
 
 
 def _translate(error: Exception, said: str) -> FreightError:

@@ -6,7 +6,7 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -79,6 +79,24 @@ class LocalStore:
             )
         return data
 
+    def read_tagged(self, key: str) -> tuple[bytes, str | None]:
+        """Return a file's bytes, and size, time of change and inode as its tag."""
+        path = self._path(key)
+        self._refuse_outside(os.path.dirname(path))
+        try:
+            descriptor = self._open(path)
+            try:
+                before = os.fstat(descriptor)
+                data = _read(descriptor, 0, before.st_size)
+                after = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self._raise("read", key, error)
+        if _tag(before) != _tag(after):
+            raise IntegrityError(f"{key!r} in {self.url} was changed while it was read")
+        return data, _tag(after)
+
     def write(self, key: str, data: bytes) -> None:
         """Write a file in place of what is there."""
         self._write(key, data, os.replace)
@@ -104,14 +122,14 @@ class LocalStore:
                     self._raise("delete", key, error)
             self._remove_empty(folder)
 
-    def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
+    def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield the files below a folder, in no order: a folder may hold millions."""
         folder = prefix.rstrip("/")
         if folder:
             self._refuse_outside(self._path(folder))
-        return to_pages(self._walk(folder))
+        return to_pages(self._walk(folder, {TEMPORARY, without.rstrip("/")}))
 
-    def _walk(self, folder: str) -> Iterator[Row]:
+    def _walk(self, folder: str, skipped: Collection[str]) -> Iterator[Row]:
         try:
             found = os.scandir(os.path.join(self._root, folder))
         except OSError as error:
@@ -122,11 +140,12 @@ class LocalStore:
             for entry in found:
                 key = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    if key != TEMPORARY:
-                        yield from self._walk(key)
+                    if key not in skipped:
+                        yield from self._walk(key, skipped)
                     continue
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    yield _printable(key), entry.stat(follow_symlinks=False).st_size, None
+                    status = entry.stat(follow_symlinks=False)
+                    yield _printable(key), status.st_size, _tag(status)
 
     def _write(self, key: str, data: bytes, place: Callable[[str, str], None]) -> None:
         path = self._path(key)
@@ -262,6 +281,10 @@ def _link(temporary: str, path: str) -> None:
 def _unlink(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
+
+
+def _tag(status: os.stat_result) -> str:
+    return f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
 
 
 def _printable(key: str) -> str:

@@ -1,50 +1,108 @@
-"""What the copy of a snapshot holds: its nodes as the format has them, and all their entries."""
+"""The copy of a snapshot as a Zarr store: its things are the chunks of each array, and metadata."""
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 
-from prefect_freight.control.manifest import ArrayRecord
-from prefect_freight.formats.zarr.chunks import GridCoverage, chunk_entries, fill_entries
+from prefect_freight.formats import Thing
+from prefect_freight.formats.zarr.chunks import chunk_stretches
+from prefect_freight.formats.zarr.consolidated import CONSOLIDATED_KEY, plan_consolidated
 from prefect_freight.formats.zarr.documents import TargetArray, TargetGroup, plan_array, plan_group
 from prefect_freight.formats.zarr.withdraw import reading_of
-from prefect_freight.model import Format, Snapshot
-from prefect_freight.plan.entries import digest
-from prefect_freight.sources import Node, Source
+from prefect_freight.model import Format, Round, Snapshot
+from prefect_freight.plan.entries import digest, inline_entries
+from prefect_freight.plan.sections import METADATA, Stretch, TextPositions
+from prefect_freight.sources import Node, ZarrSource
 
 Target = TargetArray | TargetGroup
+MAX_DEPTH = 9999
 
 
-def plan_target(node: Node, format_: Format) -> Target:
-    """Return a node as the copy will have it; raises what `plan_array` raises."""
+class ZarrLayout:
+    """All nodes as the format has them; what it cannot express is refused when this is made.
+
+    Raises what `plan_array` and `plan_group` raise.
+    """
+
+    def __init__(self, source: ZarrSource, snapshot: Snapshot, format_: Format) -> None:
+        self._source, self._snapshot, self._format = source, snapshot, format_
+        nodes = source.read_nodes(snapshot)
+        self._targets = [_plan(node, format_) for node in nodes]
+        self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
+        contents = {node.path: node.content for node in nodes}
+        self._things = [_array_thing(t, contents[path]) for path, t in self._arrays.items()]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the format could not express of the nodes."""
+        return tuple(note for target in self._targets for note in target.notes)
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Arrays and groups."""
+        return {"arrays": len(self._arrays), "groups": len(self._targets) - len(self._arrays)}
+
+    @property
+    def things(self) -> Sequence[Thing]:
+        """The chunks of each array, in the order of their paths, then all metadata."""
+        groups = [target.path for target in self._targets if isinstance(target, TargetGroup)]
+        return [*self._things, Thing(METADATA, "", {"groups": groups})]
+
+    def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:
+        """Yield the chunks of an array by their coordinates, or documents, deepest first."""
+        if name == METADATA:
+            yield from self._documents()
+            return
+        array = self._arrays[name]
+        if array.fill_chunk is not None:
+            on_fill(array.fill_chunk)
+        yield from chunk_stretches(array, self._source.read_chunks(self._snapshot, name))
+
+    def _documents(self) -> Iterator[Stretch]:
+        root = dict(plan_consolidated(self._targets, self._format))
+        # Deepest first, so that no group lists a member whose own document is not there yet.
+        rows = [
+            (_depth_position(target.path), key, target.path, data)
+            for target in self._targets
+            for key, data in target.documents
+            if key not in root
+        ]
+        below = sorted(row for row in rows if row[2])
+        # The root's own, and behind them the consolidated metadata, which shows all the others.
+        root_rows = [row for row in rows if not row[2]]
+        root_rows += [(_depth_position(""), key, "", data) for key, data in root.items()]
+        above = sorted(
+            root_rows, key=lambda row: (row[1] == CONSOLIDATED_KEY[self._format], row[1])
+        )
+        for round_, documents in ((Round.DOCUMENTS, below), (Round.ROOT, above)):
+            if documents:
+                positions, keys, paths, data = zip(*documents, strict=True)
+                texts = pa.array([f"{p} {key}" for p, key in zip(positions, keys, strict=True)])
+                yield Stretch(round_, inline_entries(keys, paths, data), TextPositions(texts))
+
+
+def _plan(node: Node, format_: Format) -> Target:
     plan = plan_array if node.kind == "array" else plan_group
     return plan(node.path, node.document, format_)
 
 
-def array_record(node: Node, array: TargetArray, area: str) -> ArrayRecord:
-    """Return the record of an array whose entries the run of an area holds."""
+def _array_thing(array: TargetArray, content: str) -> Thing:
     reading = reading_of(array.documents)
     fill = digest(array.fill_chunk) if array.fill_chunk is not None else None
-    made_of = json.dumps([node.content, node.path, array.grid, reading.identity, fill])
-    return ArrayRecord(area, digest(made_of.encode()), reading)
+    made_of: list[Any] = [content, array.path, array.grid, reading.identity, fill]
+    origin = digest(json.dumps(made_of).encode()) if content else ""
+    facts = {"reading": dataclasses.asdict(reading)}
+    return Thing(array.path, origin, facts, f"{len(array.grid)} axes")
 
 
-def read_entries(
-    source: Source, snapshot: Snapshot, array: TargetArray, on_fill: Callable[[bytes], None]
-) -> Iterator[pa.RecordBatch]:
-    """Yield the entries (`ENTRY_SCHEMA`) of all chunks that the copy of an array has.
+def _depth_position(path: str) -> str:
+    """Return a text that comes before those of the nodes above.
 
-    `on_fill` gets the fill chunk, before the first entry that needs it.
+    >>> _depth_position("a/b") < _depth_position("c") < _depth_position("")
+    True
     """
-    coverage = GridCoverage(array.grid) if array.fill is not None else None
-    for refs in source.read_chunks(snapshot, array.path):
-        if coverage is not None:
-            coverage.add(refs.coords[array.in_grid(refs.coords)])
-        yield chunk_entries(array, refs)
-    if coverage is not None:
-        fill = array.fill_chunk or b""
-        for number, missing in enumerate(coverage.missing()):
-            if number == 0:
-                on_fill(fill)
-            yield fill_entries(array, fill, missing)
+    depth = path.count("/") + 1 if path else 0
+    return f"{MAX_DEPTH - depth:04d}"

@@ -10,15 +10,17 @@ import zarr
 
 from prefect_freight.formats.zarr.view import ZarrView
 from prefect_freight.model import Format, Job
-from prefect_freight.sources import Source
-from prefect_freight.steps.verify_copy import Differences
+from prefect_freight.plan.differences import Differences
+from prefect_freight.sources import ZarrSource
 from prefect_freight.stores import Store
 
 BLOCK_BYTES = 64 * 2**20
 """About how much of an array is held in memory at a time, decoded, twice."""
 
 
-def compare_values(source: Source, destination: Store, job: Job, differences: Differences) -> None:
+def compare_arrays(
+    source: ZarrSource, destination: Store, job: Job, differences: Differences
+) -> None:
     """Add each array of which a block decodes to other values in the copy than in the source."""
     wanted = source.open_zarr(job.snapshot)
     version: Literal[2, 3] = 2 if job.options.format is Format.ZARR2 else 3

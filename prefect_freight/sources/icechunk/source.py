@@ -10,11 +10,13 @@ import difflib
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import (
@@ -29,6 +31,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.sources import ChunkRefs, Node
 from prefect_freight.sources.icechunk.errors import translate_error
 from prefect_freight.sources.icechunk.event_loop import iterate, run
+from prefect_freight.sources.icechunk.grid_order import Extent, in_grid_order
 from prefect_freight.stores import Store
 from prefect_freight.stores.s3.store import s3_credentials
 from prefect_freight.stores.urls import open_store
@@ -39,7 +42,8 @@ if TYPE_CHECKING:
 
 NATIVE, VIRTUAL, INLINE = 1, 2, 3  # values of icechunk.ChunkType
 DOCUMENTS_AT_ONCE = 64
-REFS_PER_BATCH = 50_000
+REFS_PER_BATCH = 8_192
+"""Inline chunks of a batch are in memory together."""
 STORAGE_ATTEMPTS = 4
 """Attempts that Icechunk makes by itself; with its own ten, a wrong endpoint takes a minute."""
 
@@ -52,12 +56,13 @@ class IcechunkSource:
         self._store: Store = open_store(storage_url, self._config)
         self._repository: icechunk.Repository | None = None
         self._sessions: dict[str, IcechunkStore] = {}
+        self._extents: dict[str, dict[str, list[Extent]]] = {}
 
     def __repr__(self) -> str:
         return f"IcechunkSource({self.storage_url!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_repository": None, "_sessions": {}}
+        return self.__dict__ | {"_repository": None, "_sessions": {}, "_extents": {}}
 
     @property
     def url(self) -> str:
@@ -83,11 +88,8 @@ class IcechunkSource:
 
     def read_nodes(self, snapshot: Snapshot) -> list[Node]:
         """Return all arrays and groups of the snapshot, in the order of their paths."""
-        # Icechunk's synchronous call holds the interpreter while it waits for the store; the lock's
-        # renewal in another thread would wait with it.
-        inspect = self._open().inspect_snapshot_async
         try:
-            found = self._ask(lambda: run(inspect(snapshot.id)))["nodes"]
+            found = self._inspect(snapshot)
         except NotFoundError as error:
             raise NotFoundError(
                 f"expected snapshot {snapshot.id} ({snapshot.ref}) in {self.url}, found it gone: "
@@ -107,7 +109,32 @@ class IcechunkSource:
         ]
 
     def read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
-        """Yield the references of all chunks of an array, in the same order each time."""
+        """Yield the references of all chunks of an array, in the order of their coordinates.
+
+        An array whose manifest is split along other axes than the first comes one range of the
+        first axis at a time, which is held in memory.
+        """
+        return in_grid_order(self._read_chunks(snapshot, path), self._splits(snapshot, path))
+
+    def _splits(self, snapshot: Snapshot, path: str) -> Sequence[Extent]:
+        """Return the extents of an array's manifests, which its references come in the order of."""
+        if snapshot.id not in self._extents:
+            self._inspect(snapshot)
+        return self._extents[snapshot.id].get(path, ())
+
+    def _inspect(self, snapshot: Snapshot) -> Any:
+        """Return what Icechunk tells of the nodes of a snapshot."""
+        # Icechunk's synchronous call holds the interpreter while it waits for the store; the lock's
+        # renewal in another thread would wait with it.
+        inspect = self._open().inspect_snapshot_async
+        nodes = self._ask(lambda: run(inspect(snapshot.id)))["nodes"]
+        self._extents[snapshot.id] = {
+            node["path"].strip("/"): [m["extents"] for m in node.get("manifest_refs", [])]
+            for node in nodes
+        }
+        return nodes
+
+    def _read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
         store, done = self._session(snapshot), 0
         batches: Iterator[Any] | None = None
 
@@ -124,19 +151,7 @@ class IcechunkSource:
 
         while (columns := self._ask(read)) is not None:
             done += 1
-            coords, kinds, names, offsets, lengths, inlined = columns
-            locations = [
-                f"chunks/{name}" if kind == NATIVE else name
-                for kind, name in zip(kinds.tolist(), names, strict=True)
-            ]
-            yield ChunkRefs(
-                coords,
-                kinds == VIRTUAL,
-                locations,
-                offsets.astype(np.int64),
-                lengths.astype(np.int64),
-                inlined,
-            )
+            yield _to_refs(*columns)
 
     def open_zarr(self, snapshot: Snapshot) -> Any:
         """Return the snapshot's root, as zarr-python reads it."""
@@ -144,7 +159,7 @@ class IcechunkSource:
 
         return zarr.open(self._session(snapshot), mode="r")
 
-    def read(self, location: str, offset: int, size: int) -> bytes:
+    def read(self, location: str, offset: int, size: int, content: str = "") -> bytes:  # noqa: ARG002
         """Return exactly `size` bytes of an object of the repository's storage."""
         return self._store.read(location, offset, size)
 
@@ -205,6 +220,22 @@ class IcechunkSource:
             raise known  # out here Icechunk's error, which may quote a secret, isn't its context
 
         return retrying(attempt)
+
+
+def _to_refs(
+    coords: Any, kinds: Any, names: list[str], offsets: Any, lengths: Any, inlined: Any
+) -> ChunkRefs:
+    locations = pa.array(names, pa.string())
+    native = pa.array(kinds == NATIVE)
+    objects = pc.binary_join_element_wise("chunks", locations, "/")
+    return ChunkRefs(
+        coords,
+        kinds == VIRTUAL,
+        pc.if_else(native, objects, locations),
+        offsets.astype(np.int64),
+        lengths.astype(np.int64),
+        inlined,
+    )
 
 
 def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Repository":

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import (
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["S3Store", "s3_credentials"]
 
 KEYS_PER_DELETE = 10_000
+KEYS_PER_ANSWER = 1_000
 MAX_KEY_BYTES = 1024  # of S3
 SINGLE_PUT_BYTES = 64 * 2**20
 PART_BYTES = 32 * 2**20  # of at most 10,000 parts
 LARGE_PUT_BYTES, LARGE_PUT_IDLE_S = 2**20, 600
 """obstore counts the time without an answer from the request's first byte, so that a body on its
 way is idle time: a small one has to arrive within `idle_s`, a larger one within this."""
+LAST_CHARACTER = "\U0010fffd"
+"""Behind every key below a folder."""
 UNCARRIED = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 """Empty, `.` and `..` segments and control characters: obstore refuses them, or drops a `/`."""
 
@@ -98,6 +102,18 @@ class S3Store:
             )
         return data
 
+    def read_tagged(self, key: str) -> tuple[bytes, str | None]:
+        """Get an object and the entity tag of the same answer."""
+        import obstore
+
+        path, client = self._path(key), self._client()
+
+        def get() -> tuple[bytes, str | None]:
+            answer = obstore.get(client, path)
+            return bytes(answer.bytes()), answer.meta["e_tag"]
+
+        return self._call("read", key, get)
+
     def write(self, key: str, data: bytes) -> None:
         """Put an object: in one request, or in parts if it is large."""
         import obstore
@@ -151,11 +167,18 @@ class S3Store:
             except NotFoundError:
                 continue
 
-    def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        """Yield the objects below a prefix, in the order of their keys.
+    def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
+        """Yield the objects below a prefix, in the server's order.
 
         A listing that breaks is taken up where it broke, since its caller could only begin anew.
         """
+        for page in self._list(prefix, without):
+            if not without:
+                yield page
+                continue
+            yield page.filter(pc.invert(pc.starts_with(page["key"], without)))
+
+    def _list(self, prefix: str, without: str) -> Iterator[pa.RecordBatch]:
         import obstore
         from obstore.exceptions import InvalidPathError
 
@@ -165,8 +188,10 @@ class S3Store:
         def next_page() -> Any:
             nonlocal stream
             if stream is None:
+                # Of an answer's size, so that no more is asked for of what is left out.
+                rows = KEYS_PER_ANSWER if without else ROWS_PER_PAGE
                 stream = obstore.list(
-                    client, prefix.rstrip("/") or None, offset=last, chunk_size=ROWS_PER_PAGE
+                    client, prefix.rstrip("/") or None, offset=last, chunk_size=rows
                 )
             try:
                 return next(stream, None)
@@ -181,6 +206,9 @@ class S3Store:
                 yield from page
                 return
             last = page[-1]["path"]
+            if without and last.startswith(without):
+                # What comes next is behind all of these keys, and they need not be listed.
+                stream, last = None, f"{without}{LAST_CHARACTER}"
             yield to_page((found["path"], found["size"], found["e_tag"]) for found in page)
 
     def _list_any_keys(self, prefix: str, after: str | None) -> Iterator[pa.RecordBatch]:

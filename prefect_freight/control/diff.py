@@ -1,0 +1,245 @@
+"""The diff of a run: what is put and what is deleted, in which round, in which batches.
+
+`diff.json` lists the parts in their order. A part is a file of the run's manifest, where all of its
+entries are put, or a file of the diff's own. It is written whole before the first object moves: it
+is the record of what the run may touch.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from prefect_freight.control.manifest import Manifest, Part, part_to_dict, read_table, to_batches
+from prefect_freight.control.manifest_writer import PendingRows, write_table
+from prefect_freight.control.version1 import diff_from_version1
+from prefect_freight.errors import IntegrityError, NotFoundError
+from prefect_freight.model import ENTRY_SCHEMA, Plan, Round, Unit
+from prefect_freight.plan.batches import BATCHES_PER_PHASE, batch_totals, plan_units
+from prefect_freight.retry import retrying
+from prefect_freight.stores import Store
+
+DIFF_VERSION = 1
+
+DIFF_SCHEMA = ENTRY_SCHEMA.append(pa.field("part", pa.int32(), nullable=False)).append(
+    pa.field("row", pa.int32(), nullable=False)
+)
+"""An entry, and which row of which part of the run's manifest it is; -1 if of none."""
+ELSEWHERE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Consecutive rows of a part that belong to sections of one name."""
+
+    name: str
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiffPart:
+    """Consecutive batches of a phase of a round."""
+
+    key: str
+    """Name of the file within the area."""
+    round: Round
+    phase: int
+    first_batch: int
+    batches: tuple[tuple[int, int], ...]
+    """(objects, bytes) of each batch, one after the other in the file's rows."""
+    slices: tuple[Owned, ...]
+
+    @property
+    def is_borrowed(self) -> bool:
+        """The file is one of the manifest."""
+        return self.key.startswith("manifest/")
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """A written diff."""
+
+    area: str
+    parts: tuple[DiffPart, ...]
+    plan: Plan
+
+    def read_batches(
+        self, destination: Store, unit: Unit, numbers: Iterable[int]
+    ) -> Iterator[tuple[int, pa.Table]]:
+        """Yield the unit's batches of the given numbers, one part in memory at a time."""
+        wanted = sorted(numbers)
+        for part in self.parts:
+            stop = part.first_batch + len(part.batches)
+            here = [n for n in wanted if part.first_batch <= n < stop]
+            if part.round != unit.round or not here:
+                continue
+            table = read_table(destination, f"{self.area}/{part.key}")
+            ends = np.cumsum([objects for objects, _ in part.batches])
+            for number in here:
+                objects = part.batches[number - part.first_batch][0]
+                yield number, table.slice(ends[number - part.first_batch] - objects, objects)
+
+    def read(self, destination: Store, columns: list[str]) -> Iterator[tuple[DiffPart, pa.Table]]:
+        """Yield all parts, with the given columns of their rows."""
+        for part in self.parts:
+            yield part, read_table(destination, f"{self.area}/{part.key}", columns)
+
+
+def read_diff(destination: Store, area: str) -> Diff | None:
+    """Return the diff in the folder of a run, or None where none was written whole.
+
+    Raises `IntegrityError` for one that a later version of prefect-freight wrote.
+    """
+    index = _read_index(destination, f"{area}/diff/diff.json")
+    if index is None:  # version 1 of the manifest says itself what is to be done
+        index = _read_index(destination, f"{area}/manifest/manifest.json")
+        if index is None or index["format_version"] != 1:
+            return None
+        totals = {"arrays": len(index["arrays"]), "groups": index["groups"]}
+        index |= {"parts": diff_from_version1(index), "totals": totals, "kept": 0}
+    if index["format_version"] > DIFF_VERSION:
+        raise IntegrityError(
+            f"expected a diff of version {DIFF_VERSION} at {destination.url}/{area}, found version "
+            f"{index['format_version']}. A later prefect-freight wrote it: use that one"
+        )
+    parts = tuple(
+        DiffPart(
+            part["key"],
+            Round(part["round"]),
+            part["phase"],
+            part["first_batch"],
+            to_batches(part["batches"]),
+            tuple(Owned(*rows) for rows in part["slices"]),
+        )
+        for part in index["parts"]
+    )
+    notes = tuple(index["notes"])
+    return Diff(area, parts, _plan(parts, index["totals"], index["kept"], notes))
+
+
+def _read_index(destination: Store, key: str) -> Any:
+    try:
+        data = retrying(lambda: destination.read(key))
+    except NotFoundError:
+        return None
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+class DiffWriter:
+    """Takes what is to be done, and writes it out as it comes."""
+
+    def __init__(self, destination: Store, manifest: Manifest) -> None:
+        self._destination, self._manifest = destination, manifest
+        self._pending: dict[tuple[Round, int], PendingRows] = {}
+        self._next_batch: dict[tuple[Round, int], int] = {}
+        self._parts: list[DiffPart] = []
+
+    def borrow(self, part: Part) -> None:
+        """Have all entries of a part of the manifest put."""
+        slices = tuple(Owned(rows.name, rows.first, rows.stop) for rows in part.slices)
+        self._append(part.key, part.round, 0, part.batches, slices)
+
+    def add(
+        self,
+        name: str,
+        round_: Round,
+        entries: pa.RecordBatch,
+        phase: int = 0,
+        part: int = ELSEWHERE,
+        rows: pa.Array | None = None,
+    ) -> None:
+        """Append entries of a name; those of a part of the manifest with their rows in it."""
+        if not entries.num_rows:
+            return
+        n = entries.num_rows
+        where = pa.repeat(pa.scalar(ELSEWHERE, pa.int32()), n) if rows is None else rows
+        entries = entries.select(ENTRY_SCHEMA.names)
+        numbered = entries.append_column(
+            DIFF_SCHEMA.field("part"), pa.repeat(pa.scalar(part, pa.int32()), n)
+        ).append_column(DIFF_SCHEMA.field("row"), where.cast(pa.int32()))
+        pending = self._pending.setdefault((round_, phase), PendingRows())
+        for portion in pending.portions(numbered):
+            pending.add((name,), portion)
+            if pending.full:
+                self._flush(round_, phase)
+
+    def close(self, kept: int) -> Diff:
+        """Write what is left, and the index; return the diff."""
+        for round_, phase in self._pending:
+            self._flush(round_, phase)
+        parts = tuple(self._parts)
+        manifest = self._manifest
+        plan = _plan(parts, manifest.totals, kept, manifest.notes)
+        index = {
+            "format_version": DIFF_VERSION,
+            "parts": [part_to_dict(part) for part in parts],
+            "kept": kept,
+            "totals": dict(manifest.totals),
+            "notes": list(manifest.notes),
+        }
+        data = json.dumps(index).encode()
+        key = f"{manifest.area}/diff/diff.json"
+        retrying(lambda: self._destination.write(key, data))
+        return Diff(manifest.area, parts, plan)
+
+    def _flush(self, round_: Round, phase: int) -> None:
+        pending = self._pending[round_, phase]
+        if not pending.rows:
+            return
+        table, owned = pending.take()
+        key = f"diff/{round_}-{len(self._parts):08d}.parquet"
+        write_table(self._destination, f"{self._manifest.area}/{key}", table.cast(DIFF_SCHEMA))
+        slices = tuple(Owned(name, first, stop) for (name,), first, stop in owned)
+        self._append(key, round_, phase, batch_totals(table["size"].to_numpy()), slices)
+
+    def _append(
+        self,
+        key: str,
+        round_: Round,
+        phase: int,
+        batches: tuple[tuple[int, int], ...],
+        slices: tuple[Owned, ...],
+    ) -> None:
+        first = self._next_batch.setdefault((round_, phase), phase * BATCHES_PER_PHASE)
+        self._next_batch[round_, phase] = first + len(batches)
+        self._parts.append(DiffPart(key, round_, phase, first, batches, slices))
+
+
+def _plan(
+    parts: tuple[DiffPart, ...], totals: Mapping[str, int], kept: int, notes: tuple[str, ...]
+) -> Plan:
+    order = list(Round)
+    units: tuple[Unit, ...] = ()
+    for number, phase in sorted({(order.index(part.round), part.phase) for part in parts}):
+        here = [part for part in parts if (part.round, part.phase) == (order[number], phase)]
+        units += plan_units(order[number], [b for part in here for b in part.batches], phase)
+    return Plan(
+        units,
+        objects=sum(unit.objects for unit in units),
+        bytes=sum(unit.bytes for unit in units),
+        totals=dict(totals),
+        kept=kept,
+        notes=notes,
+    )
+
+
+def count_entries(parts: Iterable[DiffPart]) -> int:
+    """Return the number of entries of parts."""
+    return sum(objects for part in parts for objects, _ in part.batches)
+
+
+def touched_keys(table: pa.Table, part: DiffPart, name: str | None) -> Iterator[pa.Table]:
+    """Yield the rows of a part that belong to a name, or all of them without one."""
+    if name is None:
+        yield table
+        return
+    for rows in part.slices:
+        if rows.name == name:
+            yield table.slice(rows.first, rows.stop - rows.first)

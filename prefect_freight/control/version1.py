@@ -1,0 +1,48 @@
+"""Manifests of version 1, as those of today: a run that one describes resumes and is extended.
+
+Version 1 had one list of parts, by round, for what the copy held and for what was to be done. What
+lay there already stood in rounds of its own. An array was one section, at home in one run, and a
+row said by its node which array it belonged to.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_freight.model import Round
+from prefect_freight.plan.sections import METADATA, Section
+
+KEPT = {"kept-chunks": Round.CHUNKS, "kept-documents": Round.DOCUMENTS}
+UNSLICED = -1
+"""Stands for the row after the last, where only the rows tell what they belong to."""
+
+
+def manifest_from_version1(
+    area: str, index: Mapping[str, Any]
+) -> tuple[tuple[Section, ...], list[dict[str, Any]]]:
+    """Return the sections, and the parts that hold entries of the copy."""
+    sections = [
+        Section(path, "", "", {"reading": record["reading"]}, (record["area"],), 0)
+        for path, record in index["arrays"].items()
+    ]
+    sections.append(Section(METADATA, "", "", {}, (area,), 0))
+    parts = []
+    for part in index["parts"]:
+        round_ = KEPT.get(part["round"], part["round"])
+        match round_:
+            case Round.CHUNKS:
+                slices = [[node, "", 0, UNSLICED] for node in part["nodes"]]
+            case Round.DOCUMENTS | Round.ROOT:
+                slices = [[METADATA, "", 0, UNSLICED]]
+            case _:
+                continue
+        parts.append(_moved(part) | {"round": round_, "slices": slices, "kept": 0})
+    return tuple(sections), parts
+
+
+def diff_from_version1(index: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts that say what is to be done."""
+    return [_moved(part) | {"slices": []} for part in index["parts"] if part["round"] not in KEPT]
+
+
+def _moved(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"phase": 0} | dict(part) | {"key": f"manifest/{part['key']}"}

@@ -1,0 +1,59 @@
+"""Which layout and which ordering a format has."""
+
+from collections.abc import Collection, Mapping
+
+from prefect_freight.control.state import State
+from prefect_freight.errors import InputError
+from prefect_freight.formats import Layout, Ordering
+from prefect_freight.formats.objects import ObjectsLayout, ObjectsOrdering, compare_objects
+from prefect_freight.formats.zarr.layout import ZarrLayout
+from prefect_freight.formats.zarr.ordering import ZarrOrdering
+from prefect_freight.model import Format, Job, Snapshot
+from prefect_freight.plan.differences import Differences
+from prefect_freight.plan.sections import Section
+from prefect_freight.sources import ObjectSource, Source, ZarrSource
+from prefect_freight.stores import Store
+
+
+def open_layout(source: Source, snapshot: Snapshot, format_: Format) -> Layout:
+    """Return how the copy of a snapshot is made up in a format.
+
+    Raises `InputError` if the source has no such thing, and what the layout raises.
+    """
+    match format_, source:
+        case Format.OBJECTS, ObjectSource():
+            return ObjectsLayout(source, snapshot)
+        case Format.ZARR2 | Format.ZARR3, ZarrSource():
+            return ZarrLayout(source, snapshot, format_)
+        case Format.OBJECTS, _:
+            raise InputError(
+                f"expected a source of plain objects for --format objects, found {source.url}. "
+                "Export it with --format zarr2 or zarr3, or write objects+ before its URL"
+            )
+        case _:
+            raise InputError(
+                f"expected a repository of arrays for --format {format_}, found {source.url}. "
+                "Export it with --format objects"
+            )
+
+
+def open_ordering(
+    state: State,
+    wanted: Mapping[str, Collection[Section]],
+    changed: Collection[str],
+    format_: Format,
+) -> Ordering:
+    """Return in which round changes are made: of names that have `changed` over a `state`."""
+    if format_ is Format.OBJECTS:
+        return ObjectsOrdering()
+    return ZarrOrdering(state, wanted, changed, format_)
+
+
+def compare_values(source: Source, destination: Store, job: Job, differences: Differences) -> None:
+    """Add what of the copy has other values than the snapshot: of arrays decoded, else of bytes."""
+    if isinstance(source, ZarrSource):
+        from prefect_freight.formats.zarr.values import compare_arrays  # zarr takes half a second
+
+        compare_arrays(source, destination, job, differences)
+    else:
+        compare_objects(source, destination, job, differences)

@@ -1,0 +1,99 @@
+"""In which round the changes of a Zarr copy are made: see `withdraw` for what leaves the view."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefect_freight.control.state import State
+from prefect_freight.formats import Preparation
+from prefect_freight.formats.zarr.consolidated import CONSOLIDATED_KEY, without_arrays
+from prefect_freight.formats.zarr.withdraw import DOCUMENT_PATTERN, Reading, plan_withdrawals
+from prefect_freight.model import Format, Round
+from prefect_freight.plan.entries import delete_entries, inline_entries
+from prefect_freight.plan.sections import METADATA, Section
+
+PARENT = r"/?[^/]*$"
+
+
+class ZarrOrdering:
+    """Arrays that their old documents would misread are out of view while they change."""
+
+    def __init__(
+        self,
+        state: State,
+        wanted: Mapping[str, Collection[Section]],
+        changed: Collection[str],
+        format_: Format,
+    ) -> None:
+        self._state, self._consolidated = state, CONSOLIDATED_KEY[format_]
+        facts = {name: next(iter(sections)).facts for name, sections in wanted.items()}
+        self._arrays = {name for name in facts if name != METADATA}
+        old: dict[str, set[Reading]] = {}
+        for name, recorded in state.facts():
+            if "reading" in recorded:
+                old.setdefault(name, set()).add(_reading(recorded))
+        new = {name: _reading(facts[name]) for name in self._arrays & {*changed}}
+        groups = facts.get(METADATA, {}).get("groups", ())
+        self._withdrawn = plan_withdrawals(old, new, groups)
+
+    def prepare(self) -> Preparation:
+        """Take the withdrawn arrays out of the consolidated metadata, and delete their documents.
+
+        All of that comes back, though it may be what it was before.
+        """
+        if not self._withdrawn:
+            return Preparation()
+        there = self._documents_there
+        again = there.filter(
+            pc.or_(_is_in(_parents(there), self._withdrawn), pc.equal(there, self._consolidated))
+        )
+        return Preparation(list(self._away(again)), {METADATA: again})
+
+    def _away(self, documents: pa.Array) -> Iterator[tuple[str, Round, pa.RecordBatch]]:
+        consolidated = self._state.read(self._consolidated)
+        if consolidated is not None:  # an unfinished export may have left none to show the arrays
+            shown = without_arrays(consolidated, self._withdrawn)
+            entries = inline_entries([self._consolidated], [""], [shown])
+            yield METADATA, Round.WITHDRAW, entries
+        of_arrays = documents.filter(_is_in(_parents(documents), self._withdrawn))
+        yield METADATA, Round.WITHDRAW, delete_entries(of_arrays, _parents(of_arrays))
+
+    @cached_property
+    def _documents_there(self) -> pa.Array:
+        tables = [*self._state.keys({METADATA}), *self._state.touched(METADATA)]
+        keys = pa.concat_arrays([_one(table["key"]) for table in tables] or [_no_keys()]).unique()
+        return keys.filter(pc.match_substring_regex(keys, DOCUMENT_PATTERN))
+
+    def early_deletes(self, keys: pa.Array, nodes: pa.Array) -> pa.BooleanArray:
+        """Say of each key whether it is out of view already: new chunks may need its place."""
+        is_document = pc.match_substring_regex(keys, DOCUMENT_PATTERN)
+        paths = pc.if_else(is_document, _parents(keys), nodes)
+        unique = paths.unique()
+        below = tuple(f"{array}/" for array in self._arrays if array)
+        early = {
+            path for path in unique.to_pylist() if path in self._withdrawn or path.startswith(below)
+        }
+        return _is_in(paths, early)
+
+
+def _reading(facts: Mapping[str, Any]) -> Reading:
+    return Reading(facts["reading"]["identity"], tuple(facts["reading"]["shape"]))
+
+
+def _parents(keys: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(keys, PARENT, "")
+
+
+def _is_in(values: pa.Array, wanted: Iterable[str]) -> pa.BooleanArray:
+    return pc.is_in(values, pa.array(sorted(wanted), pa.string()))
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks()
+
+
+def _no_keys() -> pa.Array:
+    return pa.array([], pa.string())

@@ -1,0 +1,129 @@
+"""Plain objects under a prefix, of any store: what lies there now is the only snapshot.
+
+Its id is a digest of the listing, so that the same objects are the same snapshot. An object's
+identity is its entity tag and size (on a local disk the tag is made of size, time of change and
+inode), and an object that is another one when its turn comes is not copied.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefect_freight.config import StoreConfig
+from prefect_freight.errors import InputError, IntegrityError, NotARepositoryError, RefNotFoundError
+from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Snapshot
+from prefect_freight.plan.keys import UNSAFE_PATTERN, check_key
+from prefect_freight.plan.sections import ContentDigest
+from prefect_freight.sources import OBJECT_SCHEMA
+from prefect_freight.stores.sorting import in_key_order
+from prefect_freight.stores.urls import open_store
+
+KIND = "objects+"
+NOW = ("main", "now")
+"""Refs of what lies there now; `main` is what an export takes that names none."""
+MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class PlainObjects:
+    """All objects of a store but our own records: control area and markers of a copy of ours."""
+
+    def __init__(self, storage_url: str, config: StoreConfig | None = None) -> None:
+        self._store = open_store(storage_url, config)
+
+    def __repr__(self) -> str:
+        return f"PlainObjects({self.storage_url!r})"
+
+    @property
+    def url(self) -> str:
+        """Canonical URL."""
+        return f"{KIND}{self.storage_url}"
+
+    @property
+    def storage_url(self) -> str:
+        """URL of the place where the objects lie."""
+        return self._store.url
+
+    def resolve(self, ref: str) -> Snapshot:
+        """Return the snapshot of what lies there now, which `ref` may name by its id too.
+
+        Raises `RefNotFoundError` for any other ref, `NotARepositoryError` if nothing lies there.
+        """
+        digest = ContentDigest()
+        for page in self._list():
+            digest.add(page)
+        snapshot = digest.text()
+        if not digest.rows:
+            raise NotARepositoryError(f"expected objects at {self.storage_url}, found none")
+        if ref not in (*NOW, snapshot):
+            raise RefNotFoundError(
+                f"no ref {ref!r} in {self.url}: plain objects have no history. What lies there now "
+                f"is main, snapshot {snapshot}"
+            )
+        return Snapshot(self.url, ref, snapshot)
+
+    def list_objects(self, snapshot: Snapshot) -> Iterator[pa.RecordBatch]:
+        """Yield all objects in the order of their keys, as pages of `OBJECT_SCHEMA`.
+
+        Raises `IntegrityError` at the end if that is not the snapshot any more.
+        """
+        digest = ContentDigest()
+        for page in self._list():
+            digest.add(page)
+            yield page
+        now = digest.text()
+        if now != snapshot.id:
+            raise IntegrityError(
+                f"expected the objects at {self.storage_url} as they were when the export began "
+                f"(snapshot {snapshot.id}), found others (snapshot {now}). Run the same command "
+                "again, when nothing is written there"
+            )
+
+    def read(self, location: str, offset: int, size: int, content: str = "") -> bytes:
+        """Return an object, if it is still the one that was listed.
+
+        Raises `IntegrityError` if it has changed since, and as `Store.read` does.
+        """
+        if not content:
+            return self._store.read(location, offset, size)
+        data, tag = self._store.read_tagged(location)
+        if _identity(tag or "", len(data)) != content:
+            raise IntegrityError(
+                f"expected {location!r} in {self.storage_url} as it was listed, found that it has "
+                "changed since. Run the same command again"
+            )
+        return data[offset : offset + size]
+
+    def _list(self) -> Iterator[pa.RecordBatch]:
+        for page in in_key_order(self._store.list(without=f"{CONTROL_AREA}/")):
+            ours = pc.match_substring_regex(page["key"], MARKER_PATTERN)
+            page = page.filter(pc.invert(ours))
+            unsafe = page["key"].filter(pc.match_substring_regex(page["key"], UNSAFE_PATTERN))
+            for key in unsafe.to_pylist():
+                check_key(key)
+            yield _to_objects(page, self.storage_url)
+
+
+def _to_objects(page: pa.RecordBatch, url: str) -> pa.RecordBatch:
+    if page["etag"].null_count:
+        raise InputError(
+            f"expected entity tags or times of change in the listing of {url}, found none: nobody "
+            "could tell whether an object has changed"
+        )
+    rows = zip(page["etag"].to_pylist(), page["size"].to_pylist(), strict=True)
+    content = pa.array([_identity(tag, size) for tag, size in rows], pa.string())
+    return pa.record_batch([page["key"], page["size"], content], OBJECT_SCHEMA)
+
+
+def _identity(tag: str, size: int) -> str:
+    """Return what tells an object from any other that lies under its key at another time.
+
+    >>> _identity('"0cc175b9c0f1b6a831c399e269772661"', 1)
+    '0cc175b9c0f1b6a831c399e269772661:1'
+    """
+    plain = tag.strip('"')
+    if not MD5.fullmatch(plain):
+        plain = hashlib.md5(tag.encode(), usedforsecurity=False).hexdigest()
+    return f"{plain}:{size}"

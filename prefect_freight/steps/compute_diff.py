@@ -1,0 +1,225 @@
+"""Computing the diff of an export: what is put, kept and deleted, in which round."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefect_freight.control.diff import ELSEWHERE, Diff, DiffWriter, read_diff
+from prefect_freight.control.manifest import Manifest, Part, Slice, fill_key, read_fill
+from prefect_freight.control.marker import withdraw_markers
+from prefect_freight.control.runs import earlier_runs
+from prefect_freight.control.state import KEYS_SCHEMA, State, base_area, count_copy, read_copy
+from prefect_freight.formats import Preparation
+from prefect_freight.formats.choice import open_ordering
+from prefect_freight.model import ENTRY_SCHEMA, Job, Kind, Plan, Round
+from prefect_freight.plan.entries import delete_entries
+from prefect_freight.plan.phases import plan_phases
+from prefect_freight.plan.sections import Section
+from prefect_freight.retry import retrying
+from prefect_freight.steps.partitions import partitioned
+from prefect_freight.stores import Store
+
+WANTED_SCHEMA = pa.schema(
+    [
+        *ENTRY_SCHEMA,
+        pa.field("round", pa.string()),
+        pa.field("home", pa.string()),  # the area that holds the entry
+        pa.field("put", pa.bool_()),  # it is put anyhow
+    ]
+)
+
+
+LEFTOVERS = ""
+"""Of keys that nothing wants any more it does not matter what they were part of."""
+
+Numbers = npt.NDArray[np.int64]
+
+
+def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
+    """Write down what must be done so that the destination holds what the manifest says.
+
+    What lies there is the copy of the job's base (nothing that can be relied on, without one) and
+    what unfinished exports since then may have done. After it the markers of earlier exports are
+    gone, since what they vouch for may now change.
+
+    In a flow of your own, to learn what has changed between two snapshots:
+
+    ```python
+    manifest = write_manifest(source, destination, job)
+    plan = compute_diff(destination, job, manifest)
+    print(plan.objects, plan.bytes, plan.kept)
+    for entries in read_entries(destination, job):  # tables: key, action, size, …
+        ...
+    ```
+    """
+    earlier = earlier_runs(destination, job)
+    written = read_diff(destination, job.area)
+    if written is None:
+        # A job without a base relies on no content; what the last copy held is there all the same.
+        state = State(destination, earlier, base_area(earlier, job))
+        written = _Diffing(destination, job, manifest, state).run()
+    # The run that wrote it may have been killed before it came to this.
+    withdraw_markers(destination, earlier)
+    return written.plan
+
+
+def read_entries(destination: Store, job: Job) -> Iterator[pa.Table]:
+    """Yield what the job's diff puts and deletes, as tables (`ENTRY_SCHEMA`)."""
+    written = read_diff(destination, job.area)
+    if written is not None:
+        for _, table in written.read(destination, ENTRY_SCHEMA.names):
+            yield table
+
+
+class _Diffing:
+    """One diff in the making."""
+
+    def __init__(self, destination: Store, job: Job, manifest: Manifest, state: State) -> None:
+        self._destination, self._job, self._manifest = destination, job, manifest
+        self._state = state
+        self._records = state.records
+        self._records.add(manifest)
+        self._writer = DiffWriter(destination, manifest)
+        changed = manifest.changed_names | state.doubtful
+        self._ordering = open_ordering(state, manifest.by_name, changed, job.options.format)
+        self._puts = 0
+        self._deleted: dict[str, list[pa.Array]] = {}
+
+    def run(self) -> Diff:
+        """Write the diff and return it."""
+        preparation = self._ordering.prepare()
+        for name, round_, entries in preparation.entries:
+            self._writer.add(name, round_, entries)
+        for number, part in enumerate(self._manifest.parts):
+            if part.round == Round.DELETES:
+                self._take_deletes(part)
+            else:
+                self._take_puts(number, part)
+        if self._job.base is not None:
+            self._settle_doubts(preparation)
+        elif not self._state.is_empty:
+            self._delete_leftovers()
+        return self._writer.close(count_copy(self._manifest) - self._puts)
+
+    def _take_puts(self, number: int, part: Part) -> None:
+        """Put what a part of the manifest has and the base has not."""
+        self._puts += part.rows - part.kept
+        if not part.kept and not self._job.options.rounds:
+            self._writer.borrow(part)
+            return
+        for rows, entries in self._slices(part, "kept"):
+            where = np.flatnonzero(~entries["kept"].to_numpy(zero_copy_only=False))
+            chosen = entries.take(pa.array(where))
+            self._put(rows.name, part.round, chosen, number, where + rows.first)
+
+    def _take_deletes(self, part: Part) -> None:
+        for rows, entries in self._slices(part):
+            self._deleted.setdefault(rows.name, []).append(entries["key"].combine_chunks())
+            self._delete(rows.name, entries)
+
+    def _slices(self, part: Part, *more: str) -> Iterator[tuple[Slice, pa.Table]]:
+        columns = (*ENTRY_SCHEMA.names, *more)
+        table = self._records.read_part(f"{self._manifest.area}/{part.key}", columns)
+        for rows in part.slices:
+            yield rows, table.slice(rows.first, rows.stop - rows.first).combine_chunks()
+
+    def _put(
+        self,
+        name: str,
+        round_: Round,
+        entries: pa.Table,
+        part: int = ELSEWHERE,
+        rows: Numbers | None = None,
+    ) -> None:
+        phases = self._phases(entries)
+        for phase in sorted({*phases.tolist()}):
+            chosen = np.flatnonzero(phases == phase)
+            where = None if rows is None else pa.array(rows[chosen])
+            self._writer.add(name, round_, _batch(entries.take(chosen)), phase, part, where)
+
+    def _delete(self, name: str, keys: pa.Table) -> None:
+        """Delete keys (with their nodes): at once, or when all else is there."""
+        if not keys.num_rows:
+            return
+        key, node = (keys[column].combine_chunks() for column in KEYS_SCHEMA.names)
+        early = self._ordering.early_deletes(key, node).to_numpy(zero_copy_only=False)
+        # A key of a later phase vouches for others, so it goes before they change.
+        early = early | (self._phases(keys) > 0)
+        for round_, chosen in ((Round.CLEAR, early), (Round.DELETES, ~early)):
+            rows = pa.array(np.flatnonzero(chosen))
+            self._writer.add(name, round_, delete_entries(key.take(rows), node.take(rows)))
+
+    def _phases(self, entries: pa.Table) -> Numbers:
+        return plan_phases(entries["key"].combine_chunks(), self._job.options.rounds)
+
+    def _settle_doubts(self, preparation: Preparation) -> None:
+        """Put again, or delete, what unfinished exports may have touched, or is taken away."""
+        for name in sorted(self._state.doubtful | {*preparation.again}):
+            touched = [*self._state.touched(name)]
+            if name in preparation.again:
+                keys = preparation.again[name]
+                touched.append(pa.table([keys, pa.repeat("", len(keys))], schema=KEYS_SCHEMA))
+            sections = self._manifest.by_name.get(name, [])
+            gone = pa.chunked_array(self._deleted.get(name, []), pa.string()).combine_chunks()
+            rows = max(sum(s.rows for s in sections), sum(t.num_rows for t in touched))
+            schemas, wanted = (WANTED_SCHEMA, KEYS_SCHEMA), map(self._wanted, sections)
+            with partitioned(schemas, rows, wanted, touched) as pairs:
+                for copy, keys in pairs:
+                    self._settle(name, copy, keys.filter(pc.invert(pc.is_in(keys["key"], gone))))
+
+    def _settle(self, name: str, copy: pa.Table, touched: pa.Table) -> None:
+        unsure = pc.is_in(copy["key"], touched["key"].combine_chunks())
+        again = copy.filter(pc.and_(unsure, pc.invert(copy["put"])))
+        self._puts += again.num_rows
+        self._copy_fills(again)
+        for round_ in pc.unique(again["round"]).to_pylist():
+            self._put(name, Round(round_), again.filter(pc.equal(again["round"], round_)))
+        wanted = pc.is_in(touched["key"], copy["key"].combine_chunks())
+        self._delete(name, _once(touched.filter(pc.invert(wanted))))
+
+    def _wanted(self, section: Section) -> pa.Table:
+        """Return all entries of a section (`WANTED_SCHEMA`)."""
+        columns = (*ENTRY_SCHEMA.names, "kept", "round")
+        table = self._records.entries(section, columns)
+        home = pa.array(section.areas).take(table["area"].combine_chunks())
+        # Of an earlier manifest, `kept` told what was kept then.
+        put = pc.and_(pc.equal(home, self._manifest.area), pc.invert(table["kept"]))
+        entries = table.select([*ENTRY_SCHEMA.names, "round"])
+        return entries.append_column("home", home).append_column("put", put)
+
+    def _copy_fills(self, entries: pa.Table) -> None:
+        """Have the fill chunks beside this manifest that an earlier one's entries refer to."""
+        fills = entries.filter(pc.equal(entries["kind"], Kind.FILL.value))
+        for row in fills.group_by(["home", "location"]).aggregate([]).to_pylist():
+            if row["home"] != self._manifest.area:
+                self._copy_fill(row["home"], row["location"])
+
+    def _copy_fill(self, home: str, identity: str) -> None:
+        fill = retrying(lambda: read_fill(self._destination, home, identity))
+        key = fill_key(self._manifest.area, identity)
+        retrying(lambda: self._destination.write(key, fill))
+
+    def _delete_leftovers(self) -> None:
+        """Delete what earlier exports put or may have put, and the copy does not have."""
+        wanted = read_copy(self._records, self._manifest, KEYS_SCHEMA.names)
+        earlier = itertools.chain(self._state.keys(), self._state.touched(None))
+        rows = count_copy(self._manifest)
+        with partitioned((KEYS_SCHEMA, KEYS_SCHEMA), rows, wanted, earlier) as pairs:
+            for copy, keys in pairs:
+                gone = pc.invert(pc.is_in(keys["key"], copy["key"].combine_chunks()))
+                self._delete(LEFTOVERS, _once(keys.filter(gone)))
+
+
+def _batch(table: pa.Table) -> pa.RecordBatch:
+    """Return a table as one batch of entries."""
+    columns = [table[name].combine_chunks() for name in ENTRY_SCHEMA.names]
+    return pa.record_batch(columns, ENTRY_SCHEMA)
+
+
+def _once(keys: pa.Table) -> pa.Table:
+    """Return each key once."""
+    return keys.group_by("key").aggregate([("node", "min")]).rename_columns(KEYS_SCHEMA.names)
