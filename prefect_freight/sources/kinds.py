@@ -1,4 +1,4 @@
-"""Which source a URL names: by its scheme, or by what lies there."""
+"""Which source a URL names: by its scheme, or by the objects that it holds."""
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError, NotARepositoryError
@@ -15,7 +15,7 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     """Return the source that a path or URL names.
 
     `icechunk+…` names the kind; of any other URL the objects are looked at. Raises
-    `NotARepositoryError` if nothing that can be exported lies there, and what `open_store` raises.
+    `NotARepositoryError` if they are nothing that can be exported, and what `open_store` raises.
     """
     from prefect_freight.sources.icechunk.source import IcechunkSource
 

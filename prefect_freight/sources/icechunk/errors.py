@@ -1,8 +1,8 @@
 """What Icechunk's errors mean, in ours.
 
-What its storage errors say is never passed on: they quote the server's answer, and an answer to a
-wrong signature may quote the signed request, session token included. What is taken out of them is
-the code of the answer or of the system.
+The texts of its storage errors are never passed on: they quote the server's answer, and an answer
+to a wrong signature may quote the signed request, session token included. What is taken out of them
+is the code of the answer or of the system.
 """
 
 import os

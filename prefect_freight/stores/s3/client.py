@@ -65,6 +65,7 @@ def _region(config: StoreConfig) -> str | None:
         region: str | None = session.get_config_variable("region")
         if region:
             return region
+    # A service that is not AWS mostly has no regions, but a signature needs one.
     return config.region or ("us-east-1" if config.endpoint_url else None)
 
 
@@ -120,6 +121,7 @@ def open_obstore(
             "connect_timeout": timedelta(seconds=CONNECT_S),
             "read_timeout": timedelta(seconds=idle_s),
             "timeout": timedelta(seconds=REQUEST_S),
+            # As many as may move at a time, or connections would be opened again and again.
             "pool_max_idle_per_host": "256",
         },
         # Nothing is retried below us: attempts of two layers would multiply, and a fault that is
