@@ -164,7 +164,7 @@ class _Waiting:
             return
         if not holder.is_here:
             self._on_event(
-                Notice(f"waiting up to {LEASE_S:.0f} s for {holder}, who may be gone, to hold on")
+                Notice(f"waiting up to {LEASE_S:.0f} s to see whether {holder} still exports")
             )
             if not self._is_renewed(key, holder):
                 return
