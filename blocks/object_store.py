@@ -11,7 +11,7 @@ class ObjectStore(PlaceBlock):
     """Where a copy is written: a folder of a local disk, a bucket of S3 or any fsspec URL.
 
     Example:
-        Load a saved block and list what lies there:
+        Load a saved block and list its objects:
         ```python
         from prefect_freight.blocks import ObjectStore
 

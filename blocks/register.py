@@ -31,26 +31,29 @@ def register_file(path: str | os.PathLike[str]) -> list[str]:
     Returns their references. Raises `ConfigError`, which names block and key and never a value,
     before anything is saved.
     """
-    found = list(parse_blocks(read_yaml(path), str(path)))
-    for name, block in found:
+    # All are parsed before the first is saved: a file with an error in it changes nothing.
+    blocks = list(parse_blocks(read_yaml(path), str(path)))
+    for name, block in blocks:
         block.save(name, overwrite=True)
-    return [reference_to(block, name) for name, block in found]
+    return [reference_to(block, name) for name, block in blocks]
 
 
-def parse_blocks(said: Any, where: str) -> Iterator[tuple[str, PlaceBlock]]:
+def parse_blocks(document: Any, where: str) -> Iterator[tuple[str, PlaceBlock]]:
     """Yield name and block of each item under `blocks`."""
-    if not isinstance(said, Mapping) or set(said) != {"blocks"}:
+    if not isinstance(document, Mapping) or set(document) != {"blocks"}:
         raise ConfigError(f"expected one key 'blocks' at the top of {where}, found something else")
-    items = said["blocks"]
+    items = document["blocks"]
     if not isinstance(items, list) or not items:
         raise ConfigError(f"expected a list under 'blocks' in {where}, found none")
-    seen = set()
+    references = set()
     for number, item in enumerate(items, 1):
         name, block = _parse_block(item, f"block {number} of {where}")
-        key = reference_to(block, name)
-        if key in seen:
-            raise ConfigError(f"{where} describes {key} twice. Give the blocks different names")
-        seen.add(key)
+        reference = reference_to(block, name)
+        if reference in references:
+            raise ConfigError(
+                f"{where} describes {reference} twice. Give the blocks different names"
+            )
+        references.add(reference)
         yield name, block
 
 

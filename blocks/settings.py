@@ -28,13 +28,14 @@ def _open_schema(schema: dict[str, Any], model: type[Block]) -> None:
 
 
 class PlaceBlock(Block):
-    """A place with credentials; subclasses say what lies there.
+    """A place with credentials; a subclass for each kind of place.
 
     All that a block holds is checked when it is made, by the code that checks the YAML of the
     command line, and no error shows a value.
     """
 
-    # Prefect's own setting lets a misspelled key in, and shows it. An error would quote the input.
+    # Prefect's own setting accepts a misspelled key, and shows its value. Pydantic's errors would
+    # quote the input, secrets included.
     model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="forbid", hide_input_in_errors=True, json_schema_extra=_open_schema
     )
@@ -80,11 +81,11 @@ class PlaceBlock(Block):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_slug(cls, said: Any) -> Any:
+    def _without_slug(cls, values: Any) -> Any:
         # Prefect writes the slug into inline blocks, and its own check of it comes after this one.
-        if isinstance(said, dict) and said.get("block_type_slug") == cls.get_block_type_slug():
-            return {key: value for key, value in said.items() if key != "block_type_slug"}
-        return said
+        if isinstance(values, dict) and values.get("block_type_slug") == cls.get_block_type_slug():
+            return {key: value for key, value in values.items() if key != "block_type_slug"}
+        return values
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -117,18 +118,19 @@ class PlaceBlock(Block):
         The file is what `freight --config` takes, and may hold the `url` too. Raises `ConfigError`
         that names the file and the key, and never a value.
         """
-        said, where = read_yaml(path), str(path)
-        if isinstance(said, Mapping) and url is not None:
-            said = {**said, "url": url}
-        return cls.from_mapping(said, where)
+        settings, where = read_yaml(path), str(path)
+        if isinstance(settings, Mapping) and url is not None:
+            settings = {**settings, "url": url}
+        return cls.from_mapping(settings, where)
 
     @classmethod
-    def from_mapping(cls, said: Any, where: str) -> Self:
+    def from_mapping(cls, settings: Any, where: str) -> Self:
         """Return the block that keys and values describe; `where` is named in errors."""
-        config = parse_config(said, where, beside=BESIDE)
-        url = said.get("url")
+        config = parse_config(settings, where, beside=BESIDE)
+        url = settings.get("url")
         if not isinstance(url, str) or not url:
             raise ConfigError(f"expected a text 'url' in {where}, found none")
+        # Tried here first: an error of pydantic's check would name neither file nor block.
         try:
             open_store(cls.store_url(url), config)
         except ConfigError as error:
@@ -138,7 +140,7 @@ class PlaceBlock(Block):
     def to_config(self) -> StoreConfig:
         """Return the settings as the engine takes them; raises `ConfigError` as `parse_config`."""
         options = self.storage_options
-        said = {
+        settings = {
             "endpoint_url": self.endpoint_url,
             "access_key_id": self.access_key_id,
             "secret_access_key": _shown(self.secret_access_key),
@@ -151,8 +153,8 @@ class PlaceBlock(Block):
             "storage_options": options.get_secret_value() if options is not None else None,
         }
         # Prefect's form sends an empty text for a field that was left empty.
-        said = {key: None if value == "" else value for key, value in said.items()}
-        return parse_config(said, f"the block {self.get_block_type_name()}")
+        settings = {key: None if value == "" else value for key, value in settings.items()}
+        return parse_config(settings, f"the block {self.get_block_type_name()}")
 
     @classmethod
     def store_url(cls, url: str) -> str:

@@ -37,8 +37,8 @@ def cli() -> None:
 @click.option("--ref", default="main", show_default=True, help="Branch, tag or snapshot id.")
 @click.option(
     "--from-ref",
-    help="Move only the difference to the copy of this ref, which lies there; `last` is the one "
-    "that was exported there last.",
+    help="Move only the difference to the copy of this ref, which must be at the destination; "
+    "`last` is the copy that was exported there last.",
 )
 @click.option(
     "--format",
@@ -72,7 +72,7 @@ def cli() -> None:
     help="What to do where the destination holds anything that is not ours: refuse, or keep it "
     "and write beside it.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--flow", is_flag=True, help="Run as a Prefect flow.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def export(
@@ -106,18 +106,18 @@ def export(
 @click.option("--config", type=click.Path(), help="YAML with the destination's credentials.")
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(destination: str, config: str | None, *, as_json: bool) -> None:
-    """List the exports at DESTINATION: finished and unfinished, and the one that lies there."""
+    """List the exports at DESTINATION: finished and unfinished, and the one whose copy is there."""
     from prefect_freight.console import print_status
     from prefect_freight.control.status import read_status
     from prefect_freight.stores.urls import open_store
 
     place = _resolved(destination)
     store = open_store(place, _read_config(config)) if isinstance(place, str) else place
-    found = read_status(store)
+    record = read_status(store)
     if as_json:
-        click.echo(json.dumps(found.to_dict()))
+        click.echo(json.dumps(record.to_dict()))
     else:
-        print_status(found)
+        print_status(record)
 
 
 @cli.command()
@@ -143,7 +143,7 @@ def verify(
     from prefect_freight.console import print_verification
     from prefect_freight.verifying import verify as run
 
-    found = run(
+    verification = run(
         _resolved(destination),
         source=None if source is None else _resolved(source),
         values=values,
@@ -151,10 +151,10 @@ def verify(
         source_config=_read_config(source_config),
     )
     if as_json:
-        click.echo(json.dumps(found.to_dict()))
+        click.echo(json.dumps(verification.to_dict()))
     else:
-        print_verification(found)
-    if not found.whole:
+        print_verification(verification)
+    if not verification.whole:
         click.get_current_context().exit(FAILED)
 
 
@@ -191,7 +191,8 @@ def main() -> NoReturn:
 
     for name, value in EMBEDDED_SERVER.items():
         os.environ.setdefault(name, value)
-    # A service that is stopped ends as one that is interrupted: it says so at the destination.
+    # A service that is stopped ends as one that is interrupted: its marker at the destination tells
+    # so, and the lock is given up. The default would end the process on the spot.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = cli.main(prog_name="freight", standalone_mode=False) or 0
@@ -251,13 +252,14 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
     from prefect_freight.console import open_display, print_preview
     from prefect_freight.exporting import dry_run
 
-    given = ("ref", "from_ref", "format", "on_existing", "config", "source_config")
+    # The others decide how objects are moved, and none is.
+    names = ("ref", "from_ref", "format", "on_existing", "config", "source_config")
     with open_display() as display:
         preview = dry_run(
             _resolved(source),
             _resolved(destination),
             on_event=display,
-            **{name: options[name] for name in given},
+            **{name: options[name] for name in names},
         )
     if as_json:
         click.echo(json.dumps(preview.to_dict()))

@@ -51,7 +51,7 @@ class StoreConfig:
     """How a store is reached, and with whose credentials: without any, the environment's."""
 
     endpoint_url: str | None = None
-    """Where the S3 service answers, such as http://127.0.0.1:8333; AWS without it."""
+    """Address of the S3 service, such as http://127.0.0.1:8333; AWS without it."""
     access_key_id: str | None = field(default=None, repr=False)
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
@@ -90,9 +90,9 @@ class StoreConfig:
             "anonymous": bool(self.anonymous),
         }
         if sum(ways.values()) > 1:
-            found = " and ".join(name for name, said in ways.items() if said)
+            chosen = " and ".join(name for name, is_set in ways.items() if is_set)
             raise ConfigError(
-                f"expected one of {', '.join(ways)}, found {found}. Remove all but one"
+                f"expected one of {', '.join(ways)}, found {chosen}. Remove all but one"
             )
 
 
@@ -114,18 +114,21 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
 
     try:
         with open(path, encoding="utf-8") as file:
-            found = yaml.safe_load(file)
+            parsed = yaml.safe_load(file)
     except OSError as error:
-        known = ConfigError(f"expected a YAML file at {path}, could not read it: {error.strerror}")
+        refusal = ConfigError(
+            f"expected a YAML file at {path}, could not read it: {error.strerror}"
+        )
     except UnicodeDecodeError:
-        known = ConfigError(f"expected a YAML file at {path}, found something that is not UTF-8")
+        refusal = ConfigError(f"expected a YAML file at {path}, found something that is not UTF-8")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        known = ConfigError(f"expected YAML in {path}{where}, found something else")
+        refusal = ConfigError(f"expected YAML in {path}{where}, found something else")
     else:
-        return expand_references(found, str(path))
-    raise known  # out here the parser's error, which quotes lines of the file, isn't its context
+        return expand_references(parsed, str(path))
+    # Raised here, so that the parser's error, which quotes lines of the file, isn't its context.
+    raise refusal
 
 
 def expand_references(value: Any, where: str) -> Any:
@@ -141,22 +144,24 @@ def expand_references(value: Any, where: str) -> Any:
             return value
 
 
-def parse_config(said: Any, where: str, beside: Sequence[str] = ()) -> StoreConfig:
-    """Return the configuration that a mapping says; `where` is named in errors.
+def parse_config(settings: Any, where: str, beside: Sequence[str] = ()) -> StoreConfig:
+    """Return the configuration in a mapping; `where` is named in errors.
 
     Keys of `beside` are the caller's: they are allowed and not looked at.
     """
-    if not isinstance(said, Mapping):
-        raise ConfigError(f"expected keys and values in {where}, found {_kind(said)}")
-    known = [*beside, *(f.name for f in fields(StoreConfig))]
-    for key in said:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"expected keys and values in {where}, found {_kind(settings)}")
+    keys = [*beside, *(f.name for f in fields(StoreConfig))]
+    # A misspelled key that was ignored would leave the export to other credentials, those of the
+    # environment.
+    for key in settings:
+        if key not in keys:
+            near = difflib.get_close_matches(str(key), keys, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"unknown key {key!r} in {where}.{hint} Known: {', '.join(known)}")
-    said = {key: value for key, value in said.items() if key not in beside}
+            raise ConfigError(f"unknown key {key!r} in {where}.{hint} Known: {', '.join(keys)}")
+    own = {key: value for key, value in settings.items() if key not in beside}
     try:
-        return StoreConfig(**{key: _parse(key, value, where) for key, value in said.items()})
+        return StoreConfig(**{key: _parse(key, value, where) for key, value in own.items()})
     except ConfigError as error:
         if where in str(error):
             raise

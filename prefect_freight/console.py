@@ -68,7 +68,7 @@ class LiveDisplay:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[counts]}"),
             console=console,
         )
         self._bar: TaskID | None = None
@@ -99,24 +99,25 @@ class LiveDisplay:
                 self._count.planned(event)
             case Moved():
                 self._count.moved(event)
+                # A thousand objects a second would spend their time on drawing.
                 if time.monotonic() - self._drawn_at > REFRESH_S:
                     self._draw()
 
     def _start(self, text: str) -> None:
         if self._bar is None:
-            self._bar = self._progress.add_task(text, total=None, said="")
+            self._bar = self._progress.add_task(text, total=None, counts="")
         self._draw(text)
 
     def _draw(self, text: str | None = None) -> None:
         self._drawn_at = time.monotonic()
         total = self._count.total_objects or None
         if self._bar is not None:
-            said = self._count.text() if total else ""
+            counts = self._count.text() if total else ""
             self._progress.update(
                 self._bar,
                 total=total,
                 completed=self._count.objects,
-                said=said,
+                counts=counts,
                 description=text,
                 refresh=text is not None,
             )
@@ -127,7 +128,7 @@ class PlainLines:
 
     def __init__(self) -> None:
         self._count = Progressing()
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -144,16 +145,16 @@ class PlainLines:
                 self._say(f"note: {text}")
             case Planned():
                 self._count.planned(event)
-                self._said_at = time.monotonic()
+                self._printed_at = time.monotonic()
             case Moved():
                 self._count.moved(event)
-                if time.monotonic() - self._said_at > PLAIN_LINE_EVERY_S:
+                if time.monotonic() - self._printed_at > PLAIN_LINE_EVERY_S:
                     self._say(self._count.text())
             case _:
                 pass
 
     def _say(self, text: str) -> None:
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
 
 
@@ -167,15 +168,15 @@ def print_preview(preview: Preview) -> None:
     """Print what an export would do on standard output."""
     console = Console()
     base = f", the difference to {preview.base_snapshot}" if preview.base_snapshot else ""
-    said = f"Would export {preview.source} at {preview.ref} (snapshot {preview.snapshot}){base}"
-    console.print(f"{said} to {preview.destination}", highlight=False, soft_wrap=True)
+    title = f"Would export {preview.source} at {preview.ref} (snapshot {preview.snapshot}){base}"
+    console.print(f"{title} to {preview.destination}", highlight=False, soft_wrap=True)
     if preview.finished:
         console.print("A whole copy of it lies there already: nothing to do.", highlight=False)
         return
-    for title, counted in (("Round", preview.rounds), ("Array or group", preview.nodes)):
+    for kind, counted in (("Round", preview.rounds), ("Array or group", preview.nodes)):
         table = Table()
-        for name in (title, "Puts", "Data", "Deletes"):
-            table.add_column(name, justify="left" if name == title else "right")
+        for name in (kind, "Puts", "Data", "Deletes"):
+            table.add_column(name, justify="left" if name == kind else "right")
         for name, n in counted.items():
             if n["puts"] or n["deletes"]:
                 table.add_row(
@@ -202,11 +203,11 @@ def print_status(status: Status) -> None:
     table = Table()
     for name in ("", "Run", "State", "Ref", "Snapshot", "Format", "Progress", "Began", "By"):
         table.add_column(name, overflow="fold")
-    for said in status.runs:
-        run = said.run
-        progress = "-" if said.objects is None else f"{said.done}/{said.objects}"
+    for run_status in status.runs:
+        run = run_status.run
+        progress = "-" if run_status.objects is None else f"{run_status.done}/{run_status.objects}"
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(run.started_at))
-        current = "current" if said.is_current else ""
+        current = "current" if run_status.is_current else ""
         who = f"{run.user}@{run.host}"
         table.add_row(
             current, str(run.sequence), run.state, run.ref, run.snapshot, run.format, progress,
@@ -217,17 +218,17 @@ def print_status(status: Status) -> None:
         console.print(f"Under way: {status.holder}", highlight=False, soft_wrap=True)
 
 
-def print_verification(found: Verification) -> None:
+def print_verification(verification: Verification) -> None:
     """Print what a verification found on standard output, a line per object."""
-    for line in found.differences.lines():
+    for line in verification.differences.lines():
         print(line)  # noqa: T201 - the command line's own output
-    for key in found.differences.foreign_keys:
+    for key in verification.differences.foreign_keys:
         print(f"foreign {key}")  # noqa: T201
-    for note in found.notes:
+    for note in verification.notes:
         print(f"note: {note}")  # noqa: T201
-    what = f"the copy of {found.ref} (snapshot {found.snapshot}) at {found.destination}"
-    said = "is whole" if found.whole else "is not whole, or holds what is not of it"
-    print(f"By {found.level}, {what} {said}.")  # noqa: T201
+    copy = f"the copy of {verification.ref} (snapshot {verification.snapshot})"
+    verdict = "is whole" if verification.whole else "is not whole, or holds what is not of it"
+    print(f"By {verification.level}, {copy} at {verification.destination} {verdict}.")  # noqa: T201
 
 
 def print_summary(report: ExportReport) -> None:

@@ -67,7 +67,7 @@ def run_demo(directory: str) -> None:
 def _next_steps(repository: str, copy: str, marker: str) -> str:
     bin_, other = _bin(), os.path.join(os.path.dirname(copy), "v1.zarr")
     return f"""
-The copy is in {copy}, a plain Zarr 2 store; {marker} there says that it is whole.
+The copy is in {copy}, a plain Zarr 2 store; {marker} there means that it is whole.
 
 Open it:
   {bin_}python -c "import zarr; print(zarr.open_group('{copy}', mode='r').tree())"
@@ -159,7 +159,7 @@ def _create(
     dimensions: tuple[str, ...],
     **attributes: Any,
 ) -> "zarr.Array[Any]":
-    said = attributes | ({"_FillValue": NAN} if dtype.startswith("float") else {})
+    cf_attributes = attributes | ({"_FillValue": NAN} if dtype.startswith("float") else {})
     return group.create_array(
         name,
         shape=shape,
@@ -167,5 +167,5 @@ def _create(
         dtype=dtype,
         fill_value=float("nan") if dtype.startswith("float") else 0,
         dimension_names=dimensions,
-        attributes=said,
+        attributes=cf_attributes,
     )

@@ -7,7 +7,7 @@ The tree::
     │   ├── ConfigError          a YAML file or a credential setting
     │   ├── RefNotFoundError     no such branch, tag or snapshot
     │   ├── NotARepositoryError  nothing that can be exported lies at the source
-    │   ├── UnsupportedNodeError an array or group that the target format cannot say
+    │   ├── UnsupportedNodeError an array or group that the target format cannot express
     │   └── DestinationError     the destination is occupied, inside the source, ...
     ├── AccessError              fix the credentials, the bucket or the permissions
     │   └── NoSuchBucketError
@@ -16,11 +16,11 @@ The tree::
     ├── StorageFullError         make room and run the same command again
     ├── TransientError           try again
     ├── IncompleteError          the export stopped; run the same command again
-    │   └── UnsoundError         what it relied on is not there: all must be copied anew
+    │   └── UnsoundError         what it relied on is missing: all must be copied again
     ├── IntegrityError           what lies at the destination is not what was written
     └── InternalError            report a bug
 
-Each class has a stable `kind`, which reports and markers carry. Messages say what was expected,
+Each class has a stable `kind`, which reports and markers carry. Messages tell what was expected,
 what was found, where, and the cure, and never hold a secret.
 """
 
@@ -37,7 +37,7 @@ class FreightError(Exception):
 
 
 class InputError(FreightError, ValueError):
-    """Something that the caller said is wrong; saying it again will not help."""
+    """Something that the caller gave is wrong; the same input will fail again."""
 
     kind: ClassVar[str] = "input"
 
@@ -61,7 +61,7 @@ class NotARepositoryError(InputError):
 
 
 class UnsupportedNodeError(InputError):
-    """The target format has no way to say what an array or group of the source says."""
+    """The target format cannot express an array or group of the source."""
 
     kind: ClassVar[str] = "unsupported-node"
 
@@ -103,7 +103,7 @@ class StorageFullError(FreightError):
 
 
 class TransientError(FreightError):
-    """The store or the network failed in a way that may pass."""
+    """The store or the network failed in a way that may be over soon: it may be retried."""
 
     kind: ClassVar[str] = "transient"
 
@@ -118,18 +118,20 @@ class IncompleteError(FreightError):
         self.report = report
         """The report of the failed export, where it came far enough to have one."""
 
+    # Without this, an error from another process would come without its report: an exception is
+    # pickled by its `args`.
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (*self.args, self.report)
 
 
 class UnsoundError(IncompleteError):
-    """The copy is not whole, since what earlier runs had recorded does not lie there."""
+    """The copy is not whole: objects that earlier runs had recorded are missing."""
 
     kind: ClassVar[str] = "unsound"
 
 
 class IntegrityError(FreightError):
-    """Bytes or listings differ from what the manifest says."""
+    """Bytes or listings differ from those in the manifest."""
 
     kind: ClassVar[str] = "integrity"
 

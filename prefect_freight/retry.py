@@ -1,4 +1,4 @@
-"""Trying again: the only place that does, and only for what may pass."""
+"""Trying again: the only place that does, and only for errors that may be retried."""
 
 import random as _random
 import time
@@ -22,6 +22,7 @@ def retrying[T](
     ("full jitter"), so that many threads that failed together do not come back together. The error
     of the last attempt is raised, and any other error at once.
     """
+    # An operation that retries by itself must not be given to this one: attempts would multiply.
     for attempt in range(attempts - 1):
         try:
             return operation()

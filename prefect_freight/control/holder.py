@@ -1,4 +1,10 @@
-"""Who holds a lock, as its record says."""
+"""Who holds a lock, as its record tells, and whether that process still lives.
+
+A pid alone does not tell: it means nothing on another machine or in another container, and after a
+while another process has it. So the record has the boot and process name space in which the pid
+counts, and when the process began. What cannot be seen (another machine, no `/proc`) counts as
+neither dead nor alive, and the lease decides.
+"""
 
 import json
 import os
@@ -17,7 +23,9 @@ from prefect_freight.stores import Store
 LOCK = f"{CONTROL_AREA}/lock"
 
 HELD_HERE: set[str] = set()
-"""Owners of the locks that exports in this process hold or want."""
+"""Owners of the locks that exports in this process hold or want.
+
+A process outlives its exports: that it lives does not tell whether one of them holds its lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class Holder:
     place: str
     """Where `pid` means this process: boot and process name space; empty where that is unknown."""
     began: str
-    """When the process began, in the kernel's count; tells it from a later one of the same pid."""
+    """When the process began, in the kernel's ticks; tells it from a later one of the same pid."""
     since: float
     """Seconds since the epoch, by the holder's clock."""
     renewals: int = 0
@@ -71,10 +79,12 @@ class Holder:
 
 
 def read_holder(destination: Store, key: str = LOCK) -> Holder | None:
-    """Return who holds a lock; None if nobody does, or what lies there is no lock's record."""
+    """Return who holds a lock; None if nobody does, or the object is no record of a lock."""
     try:
-        said = json.loads(retrying(lambda: destination.read(key)))
-        return Holder(**{field.name: said[field.name] for field in fields(Holder)})
+        record = json.loads(retrying(lambda: destination.read(key)))
+        # Only the fields of today: one that a later version adds must not make its lock unreadable,
+        # and so free for the taking.
+        return Holder(**{field.name: record[field.name] for field in fields(Holder)})
     except (NotFoundError, ValueError, TypeError, KeyError):
         return None
 
@@ -93,10 +103,12 @@ def _place() -> str:
 
 
 def began_of(pid: int) -> str | None:
-    """Return when a process began, in the kernel's count; None where there is none."""
+    """Return when a process began, in the kernel's ticks; None where there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The second field is the program's name in brackets, and may hold spaces and brackets.
             state, *rest = file.read().rpartition(")")[2].split()
     except OSError:
         return None
+    # A zombie has ended; it only waits for its parent, in a container perhaps for ever.
     return None if state == "Z" else rest[18]  # field 22 of proc(5): starttime

@@ -1,7 +1,8 @@
 """The ledger: what is done. One small object per finished batch, at the destination.
 
-A record counts only when it can be read whole and says what it is the record of; anything else is
-as if it were not there, and the batch is moved again.
+A record counts only when it can be read whole and names the batch that it is the record of;
+anything else is as if it were not there, and the batch is moved again. A record is written after
+its batch, so a killed run may have moved objects without a record and never the other way round.
 """
 
 import json
@@ -16,6 +17,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 BATCHES_PER_FOLDER = 1000
+"""Records in folders, so that a unit lists its own and not those of the whole run."""
 READERS = 16
 RECORD_KEY = re.compile(rf"({'|'.join(Round)})/\d{{6,}}/(\d{{9,}})\.json")
 
@@ -55,10 +57,12 @@ class Ledger:
     def read(self, unit: Unit) -> dict[int, BatchRecord]:
         """Return the records of the unit's batches, by batch number."""
         wanted = {self._key(unit.round, n): n for n in range(unit.first, unit.stop)}
-        there = [key for key in self._list(unit) if key in wanted]
+        # Listed first: at the beginning of an export most records are missing, and asking for each
+        # would cost a request per batch.
+        keys = [key for key in self._list(unit) if key in wanted]
         with ThreadPoolExecutor(READERS) as pool:
-            records = pool.map(lambda key: self._read(key, wanted[key]), there)
-            return {wanted[key]: r for key, r in zip(there, records, strict=True) if r is not None}
+            records = pool.map(lambda key: self._read(key, wanted[key]), keys)
+            return {wanted[key]: r for key, r in zip(keys, records, strict=True) if r is not None}
 
     def _list(self, unit: Unit) -> Iterable[str]:
         folders = range(unit.first // BATCHES_PER_FOLDER, unit.stop // BATCHES_PER_FOLDER + 1)

@@ -1,16 +1,19 @@
 """The lock: one export at a destination at a time.
 
-`.freight/lock` says who holds it. It is put only where there is none (a conditional put, a hard
+`.freight/lock` names its holder. It is put only where there is none (a conditional put, a hard
 link on a local disk), and renewed while the export runs. A holder that is seen to be dead (same
-host, no such process) loses it at once, any other when it was not renewed for `LEASE_S`, by the
+host, no such process) loses it at once; any other when it was not renewed for `LEASE_S`, by the
 clock of the one who waits: clocks of two machines are never compared.
 
-Taking over needs no conditional replacing, which not every store has. Who takes the lock of a dead
-holder first takes another lock, whose name has the dead holder's unique id in it; so of several who
-see the same dead holder, one gets it.
+Taking over needs no conditional replacing, which not every store has. Whoever takes the lock of a
+dead holder first takes another lock, whose name has the dead holder's unique id in it; so of
+several who see the same dead holder, one gets it.
 
 A store without conditional puts (most of fsspec's) leaves a gap of one request in which two may
 both find no lock.
+
+A lock protects nothing by itself, since the store accepts the writes of one who has lost it. So an
+export calls `check` between units of work; only the units that are under way then go on.
 """
 
 import threading
@@ -25,8 +28,10 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 LEASE_S = 45.0
+"""How long a lock lives without renewal. Its holder may miss two in a row and keep it."""
 RENEW_S = 12.0
 LOOK_S = 1.0
+"""How often one who waits looks whether the holder has renewed."""
 
 
 class Lock:
@@ -53,8 +58,11 @@ class Lock:
         Raises nothing: what could not be deleted must not hide how the export ended, and whoever
         comes next sees that nobody holds it any more.
         """
+        # The renewal ends first: one that is under way would put the lock again after its delete,
+        # and nobody would be there to give that one up.
         self._ended.set()
         self._thread.join()
+        # A lock that was lost is another's: deleting it would let a third export in.
         if not self._lost:
             with suppress(FreightError):
                 retrying(lambda: self._destination.delete(self._keys))
@@ -64,14 +72,17 @@ class Lock:
         while not self._ended.wait(self._renew_s):
             renewals += 1
             try:
-                there = read_holder(self._destination, LOCK)
-                if there is None or there.owner != self._holder.owner:
-                    self._lost = f"the lock at {self._destination.url} was taken over by {there}"
+                # Read before it is written: a machine that slept past its lease would otherwise
+                # overwrite the lock of whoever took it over, and two would go on.
+                current = read_holder(self._destination, LOCK)
+                if current is None or current.owner != self._holder.owner:
+                    self._lost = f"the lock at {self._destination.url} was taken over by {current}"
                     return
                 data = to_json(self._holder, renewals)
                 self._destination.write(LOCK, data)
                 renewed_at = time.monotonic()
             except FreightError as error:
+                # Given up one renewal before others may take it, so that this export knows first.
                 if time.monotonic() - renewed_at > LEASE_S - RENEW_S:
                     self._lost = (
                         f"the lock at {self._destination.url} could not be renewed: {error}"
@@ -90,10 +101,12 @@ def hold_lock(
 ) -> Iterator[Lock]:
     """Hold the destination's lock while the body runs.
 
-    Waits for the lease of a holder that may be dead to end, and says so in a notice. Raises
-    `LockedError`, which says who holds the lock since when, if the holder lives.
+    Waits for the lease of a holder that may be dead to end, and announces it by a notice. Raises
+    `LockedError`, which names the holder and since when, if the holder lives.
     """
     holder = Holder.this()
+    # Before the first put: between it and this line, another export in this process would take our
+    # lock for one that its export has left behind.
     HELD_HERE.add(holder.owner)
     try:
         keys = _Waiting(destination, holder, on_event, sleep, clock).acquire(LOCK)
@@ -126,42 +139,49 @@ class _Waiting:
         while True:
             if retrying(lambda: self._destination.write_new(key, mine)):
                 return [key]
-            there = read_holder(self._destination, key)
-            if there is not None and there.owner == self._holder.owner:
-                return [key]  # a put whose answer was lost
-            if there is not None:
-                self._wait_for_end(key, there)
-            dead = there.owner if there else "unreadable"
-            # Of this lock alone, or the names would grow with each who dies while taking over.
-            more = self.acquire(f"{LOCK}.{dead}")
-            if read_holder(self._destination, key) == there:
+            holder = read_holder(self._destination, key)
+            # The put had arrived and its answer was lost; the retry then met our own record.
+            if holder is not None and holder.owner == self._holder.owner:
+                return [key]
+            if holder is not None:
+                self._wait_for_end(key, holder)
+            dead = holder.owner if holder else "unreadable"
+            # Named after the dead holder and not after `key`, or the names would grow with each who
+            # dies while taking over.
+            takeover_keys = self.acquire(f"{LOCK}.{dead}")
+            # Looked at again, now that nobody else can be taking over from the same holder: another
+            # may have done so, and ended, since we saw it dead. Then all begins anew.
+            if read_holder(self._destination, key) == holder:
                 retrying(lambda: self._destination.write(key, mine))
-                return [*more, key]
-            retrying(lambda more=more: self._destination.delete(more))  # type: ignore[misc]
+                # Both are given up together: whoever still sees the dead holder meets a live one.
+                return [*takeover_keys, key]
+            retrying(lambda keys=takeover_keys: self._destination.delete(keys))  # type: ignore[misc]
 
-    def _wait_for_end(self, key: str, there: Holder) -> None:
+    def _wait_for_end(self, key: str, holder: Holder) -> None:
         """Return when the holder's lease has ended; raise as soon as it is seen to live."""
-        if there.is_dead:
-            self._on_event(Notice(f"taking over the lock of {there}, which is gone"))
+        if holder.is_dead:
+            self._on_event(Notice(f"taking over the lock of {holder}, which is gone"))
             return
-        if not there.is_here:
+        if not holder.is_here:
             self._on_event(
-                Notice(f"waiting up to {LEASE_S:.0f} s for {there}, who may be gone, to hold on")
+                Notice(f"waiting up to {LEASE_S:.0f} s to see whether {holder} still exports")
             )
-            if not self._is_renewed(key, there):
+            if not self._is_renewed(key, holder):
                 return
         raise LockedError(
-            f"expected no other export at {self._destination.url}, found one by {there}. "
+            f"expected no other export at {self._destination.url}, found one by {holder}. "
             "Wait until it has ended"
         )
 
-    def _is_renewed(self, key: str, there: Holder) -> bool:
+    def _is_renewed(self, key: str, holder: Holder) -> bool:
+        # The count of renewals, not a time: the holder's clock may be hours off. From our first
+        # look on, a full lease has to pass, however long it was there before.
         began = self._clock()
         while self._clock() - began < LEASE_S:
             self._sleep(LOOK_S)
-            now = read_holder(self._destination, key)
-            if now is None or now.owner != there.owner:
+            current = read_holder(self._destination, key)
+            if current is None or current.owner != holder.owner:
                 return False
-            if now.renewals != there.renewals:
+            if current.renewals != holder.renewals:
                 return True
         return False

@@ -1,4 +1,4 @@
-"""The marker at the destination's root: its presence says that the copy is whole, or that not."""
+"""The marker at the destination's root: its name says that the copy is whole, or that it is not."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,6 +9,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 MAX_LINES = 10_000
+"""Of a failure marker, which people read."""
 
 
 def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
@@ -19,6 +20,8 @@ def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
         f"{outcome.transferred} objects transferred, {outcome.bytes} bytes, "
         f"{outcome.skipped} there already, {outcome.deleted} deleted.\n"
     )
+    # In this order: a process killed in between leaves no marker, which claims nothing. The other
+    # way round it would leave both.
     retrying(lambda: destination.delete([job.failure_marker]))
     return _write(destination, job.marker, text)
 
@@ -33,22 +36,24 @@ def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequenc
         f"{failure.action} {failure.key} from {failure.location}: {failure.message}"
         for failure in outcome.failures
     ]
-    said = [line.replace("\n", " ") for line in [*failed, *lines]]
-    # It may lie there, if what failed is the very last step.
+    text_lines = [line.replace("\n", " ") for line in [*failed, *lines]]
+    # The success marker may have been written, if what failed is the very last step.
     retrying(lambda: destination.delete([job.marker]))
     try:
-        return _write(destination, job.failure_marker, _some_of(said, MAX_LINES))
+        return _write(destination, job.failure_marker, _first_lines(text_lines, MAX_LINES))
     except StorageFullError:
-        return _write(destination, job.failure_marker, _some_of(said, 1))
+        # A full disk often has room for a small object still, and a failure that leaves no marker
+        # looks like an export that is under way.
+        return _write(destination, job.failure_marker, _first_lines(text_lines, 1))
 
 
-def _some_of(lines: Sequence[str], count: int) -> str:
+def _first_lines(lines: Sequence[str], count: int) -> str:
     more = [f"and {len(lines) - count} more"] if len(lines) > count else []
     return "\n".join([*lines[:count], *more, ""])
 
 
 def withdraw_markers(destination: Store, runs: Iterable[Run]) -> None:
-    """Remove the markers of earlier runs: from now on the copy that they vouch for may change."""
+    """Remove the markers of earlier runs: from now on the copy that they call whole may change."""
     keys = {f"EXPORT_{run.snapshot}_{end}" for run in runs for end in ("SUCCESS", "FAILURE")}
     if keys:
         retrying(lambda: destination.delete(sorted(keys)))

@@ -1,6 +1,6 @@
 """What exports a destination has seen: one record per run, in the order of the runs.
 
-`.freight/runs/<sequence>-<export id>.json` says what a run is and how it ended, and
+`.freight/runs/<sequence>-<export id>.json` tells what a run is and how it ended, and
 `.freight/last.json` names the last one that ended whole. A run's manifest and ledger lie in
 `.freight/<sequence>-<export id>/`, so a later run of the same export never meets an older ledger.
 """
@@ -22,7 +22,7 @@ from prefect_freight.stores import Store
 LAST = f"{CONTROL_AREA}/last.json"
 RUNS = f"{CONTROL_AREA}/runs/"
 
-State = Literal["open", "whole", "failed", "unsound"]
+RunState = Literal["open", "whole", "failed", "unsound"]
 """`unsound`: verification found that the ledger and the destination differ; never resumed."""
 
 
@@ -32,7 +32,7 @@ class Run:
 
     sequence: int
     export_id: str
-    state: State
+    state: RunState
     source: str
     ref: str
     snapshot: str
@@ -55,7 +55,7 @@ class Run:
         return f"{CONTROL_AREA}/{self.sequence:06d}-{self.export_id}"
 
 
-def run_of(job: Job, state: State) -> Run:
+def run_of(job: Job, state: RunState) -> Run:
     """Return the record of a job's run on this machine, by this user, now."""
     return Run(
         sequence=job.sequence,
@@ -76,8 +76,8 @@ def run_of(job: Job, state: State) -> Run:
 def write_run(destination: Store, run: Run) -> None:
     """Write the run's record, and point `last.json` at it if it ended whole.
 
-    The pointer goes first: it alone says that the run is whole. A record that says so without the
-    pointer would be a finished export that no later one takes as its base.
+    The pointer goes first: it alone decides that the run is whole. A record that claims it without
+    the pointer would be a finished export that no later one takes as its base.
     """
     data = json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(run)).encode()
     if run.state == "whole":
@@ -93,8 +93,9 @@ def read_last(destination: Store) -> Run | None:
 def read_runs(destination: Store, after: int = -1) -> list[Run]:
     """Return the runs with a sequence number above `after`, in their order."""
     keys = sorted(key for page in destination.list(RUNS) for key in page["key"].to_pylist())
-    found = [_read(destination, key) for key in keys if _sequence(key) > after]
-    return [run for run in found if run is not None]
+    # None where `forget_run` removed the record after the listing.
+    runs = [_read(destination, key) for key in keys if _sequence(key) > after]
+    return [run for run in runs if run is not None]
 
 
 def earlier_runs(destination: Store, job: Job) -> list[Run]:
@@ -113,11 +114,13 @@ def forget_run(destination: Store, job: Job) -> None:
 
 def _read(destination: Store, key: str) -> Run | None:
     try:
-        said: dict[str, Any] = json.loads(retrying(lambda: destination.read(key)))
-        known = {field.name for field in dataclasses.fields(Run)}
-        return Run(**{name: value for name, value in said.items() if name in known})
+        record: dict[str, Any] = json.loads(retrying(lambda: destination.read(key)))
+        names = {field.name for field in dataclasses.fields(Run)}
+        return Run(**{name: value for name, value in record.items() if name in names})
     except NotFoundError:
         return None
+    # Not skipped, as a bad ledger record is: without its run, what it put would not be ours to
+    # delete, and the copy would keep objects of another snapshot.
     except (ValueError, TypeError) as error:
         raise IntegrityError(
             f"expected the record of an export at {destination.url}/{key}, found something else. "

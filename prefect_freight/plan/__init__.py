@@ -1,1 +1,10 @@
-"""What is to be done, worked out from what is known. Pure: nothing here reads or writes."""
+"""What is to be done, worked out from records and tables. Pure: nothing here reads or writes.
+
+`entries` makes the rows of what a copy holds, `keys` refuses those that could leave its root.
+`join` compares wanted rows with the recorded state; `phases` orders entries within a round, and
+`batches` cuts them into the units that are moved, recorded and retried. `report` adds up what came
+of it, and `numbers` writes numbers for people.
+
+Not promised: memory that is bounded by anything but the caller, who feeds tables part by part.
+Nothing here knows a format or a store.
+"""

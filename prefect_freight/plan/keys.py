@@ -32,10 +32,12 @@ def _danger(key: str) -> str:
     for segment in key.split("/"):
         if segment in ("", ".", ".."):
             return f"it has the segment {segment!r}"
+    # A separator to Windows, which may open the copy, through a file share if nowhere else.
     if "\\" in key:
         return "it contains a backslash"
     if any(ord(c) < 0x20 or ord(c) == 0x7F for c in key):
         return "it contains a control character"
+    # Half of a surrogate pair, which Python's texts may hold and UTF-8 may not.
     if any(0xD800 <= ord(c) <= 0xDFFF for c in key):
         return "it is not valid Unicode"
     return ""

@@ -12,6 +12,7 @@ def format_bytes(size: float) -> str:
     '124.6 MB'
     """
     power = 0
+    # Not 1000: what is above this would be rounded to "1000.0".
     while size >= 999.95 and power < len(UNITS) - 1:
         size, power = size / 1000, power + 1
     return f"{size:.1f} {UNITS[power]}" if power else f"{size:.0f} B"
@@ -43,7 +44,7 @@ def format_rate(size: float, seconds: float) -> str:
 
 
 def summary_rows(report: ExportReport) -> list[tuple[str, str]]:
-    """Return what a summary says of an export, as names and values."""
+    """Return the summary of an export, as names and values."""
     return [
         ("Objects transferred", str(report.objects_transferred)),
         ("Data transferred", format_bytes(report.bytes_transferred)),

@@ -17,6 +17,7 @@ def check_phases(phases: Phases) -> None:
     """Raise `InputError`, naming the expression, if one of them is none."""
     if callable(phases):
         return
+    # By the engine that will use them: RE2 refuses some of the expressions that Python takes.
     for pattern in phases:
         try:
             pc.match_substring_regex(pa.array(["a"]), pattern)
@@ -27,7 +28,7 @@ def check_phases(phases: Phases) -> None:
 
 
 def plan_phases(keys: pa.Array, phases: Phases) -> npt.NDArray[np.int64]:
-    """Return the phase of each key: entries of a phase move when those of all before are there.
+    """Return the phase of each key: entries of a phase move when all phases before are whole.
 
     A key is in the phase of the last expression that it matches anywhere, counted from 1; one that
     matches none is in phase 0. So `["_SUCCESS$"]` puts Spark's success markers after all data.

@@ -1,4 +1,13 @@
-"""Where snapshots are read from. Sources only read, and know nothing of destinations."""
+"""Where snapshots are read from. Sources only read, and know nothing of destinations.
+
+This module holds the protocol and its records, which planning uses without any reader. `kinds`
+turns a URL into a source; a folder such as `icechunk` holds one kind: its reader, and the
+translation of its errors.
+
+A source gives references of chunks, in columns, and bytes of its storage; it decodes nothing.
+Not promised: that a snapshot stays. A repository that expires it and collects the garbage fails an
+export with `NotFoundError` in the middle.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -61,7 +70,8 @@ class Source(Protocol):
     """What snapshots are read from, whatever they are made of.
 
     Picklable: it opens its connection on first use. Raises only errors of
-    `prefect_freight.errors`; nothing is retried here but what the repository's own library does.
+    `prefect_freight.errors`. `read` retries nothing, as `Store.read` does not; the other methods
+    retry what may be retried.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Which source a URL names: said by its scheme, or found by looking."""
+"""Which source a URL names: by its scheme, or by the objects that it holds."""
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError, NotARepositoryError
@@ -6,7 +6,7 @@ from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
-KNOWN = (
+SOURCE_URLS = (
     "icechunk+file:///path, icechunk+s3://bucket/prefix, a path or s3:// URL of a repository, or "
     "objects+file:///path or objects+s3://bucket/prefix for plain objects"
 )
@@ -15,8 +15,8 @@ KNOWN = (
 def open_source(url: str, config: StoreConfig | None = None) -> Source:
     """Return the source that a path or URL names.
 
-    `icechunk+…` says the kind; anything else is looked at. Raises `NotARepositoryError` if nothing
-    that can be exported lies there, and what `open_store` raises.
+    `icechunk+…` names the kind; of any other URL the objects are looked at. Raises
+    `NotARepositoryError` if they are nothing that can be exported, and what `open_store` raises.
     """
     from prefect_freight.sources.icechunk.source import IcechunkSource
     from prefect_freight.sources.objects import PlainObjects
@@ -28,13 +28,13 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
                 return IcechunkSource(rest, config)
             case "objects":
                 return PlainObjects(rest, config)
-        raise InputError(f"unknown kind of source {kind!r} in {url!r}; expected {KNOWN}")
+        raise InputError(f"unknown kind of source {kind!r} in {url!r}; expected {SOURCE_URLS}")
     store = open_store(url, config)
     if _holds_icechunk(store):
         return IcechunkSource(url, config)
     raise NotARepositoryError(
         f"expected an Icechunk repository at {store.url}, found {_what_lies_there(store)}. "
-        f"A source is {KNOWN}"
+        f"A source is {SOURCE_URLS}"
     )
 
 
@@ -47,9 +47,9 @@ def _has_any(store: Store, prefix: str) -> bool:
 
 
 def _what_lies_there(store: Store) -> str:
-    names: list[str] = next((page["key"].to_pylist() for page in store.list() if page.num_rows), [])
-    if not names:
+    keys: list[str] = next((page["key"].to_pylist() for page in store.list() if page.num_rows), [])
+    if not keys:
         return "nothing"
-    if any(name.rsplit("/", 1)[-1] in {"zarr.json", ".zgroup", ".zarray"} for name in names):
-        return "a plain Zarr store, which is no versioned repository"
-    return f"other objects, such as {names[0]!r}"
+    # The shortest of a page tells most: a document at the root, not a chunk far below it.
+    example = min(keys, key=lambda key: (key.count("/"), key))
+    return f"other objects, such as {example!r}, and no versioned repository"

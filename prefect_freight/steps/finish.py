@@ -6,7 +6,7 @@ import time
 from prefect_freight.control.checksums import keep_checksums
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.marker import write_failure, write_success
-from prefect_freight.control.runs import State, run_of, write_run
+from prefect_freight.control.runs import RunState, run_of, write_run
 from prefect_freight.control.state import count_copy
 from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
@@ -120,7 +120,7 @@ def _report(
     )
 
 
-def _close(destination: Store, job: Job, report: ExportReport, state: State) -> None:
+def _close(destination: Store, job: Job, report: ExportReport, state: RunState) -> None:
     data = json.dumps(report.to_dict(), indent=1).encode()
     retrying(lambda: destination.write(f"{job.area}/report.json", data))
     write_run(destination, run_of(job, state))

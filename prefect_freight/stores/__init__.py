@@ -3,6 +3,10 @@
 A store is a flat name space of objects under one root, the store's URL. Keys are relative to it,
 `/`-separated, without a leading `/`. Sources read through stores and destinations are stores, so
 that the bytes of both take the same way in and the same errors come out.
+
+`urls` turns a path or URL into a store of `local`, `s3` or `fsspec`; `pages` makes the columns of
+their listings. Not promised: any order of a listing, that an object lasts through a power failure,
+any atomic change of more than one object, and, of what fsspec opens, that `write_new` is atomic.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,9 +29,9 @@ class Store(Protocol):
 
     All methods may be called from many threads at once, and a store can be pickled: it opens its
     connection on first use. None but `list` retries (see `prefect_freight.retry`), and all raise
-    only errors of `prefect_freight.errors`: `TransientError` for what may pass, `AccessError`,
-    `NoSuchBucketError`, `NotFoundError`, `StorageFullError`, `InputError` for a key that the store
-    cannot hold.
+    only errors of `prefect_freight.errors`: `TransientError` for what may be retried,
+    `AccessError`, `NoSuchBucketError`, `NotFoundError`, `StorageFullError`, and `InputError` for a
+    key that the store cannot hold.
     """
 
     @property
@@ -51,22 +55,22 @@ class Store(Protocol):
         ...
 
     def write(self, key: str, data: bytes) -> None:
-        """Put an object in place of what is there; a reader sees the old or the new, no part."""
+        """Put an object in place of an older one; a reader sees old or new, never a part."""
         ...
 
     def write_new(self, key: str, data: bytes) -> bool:
-        """Put an object unless there is one already; say whether it was put."""
+        """Put an object unless there is one already; return whether it was put."""
         ...
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects; what is not there is no error."""
+        """Delete objects; a key without an object is no error."""
         ...
 
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield all objects whose key starts with `prefix` as pages of `LISTING_SCHEMA`.
 
         But none whose key starts with `without`, which are not asked for either. Both are empty or
-        end in `/`. The order is the store's. A missing root is empty. What
-        breaks is taken up where it broke, since the caller could only begin anew: do not retry it.
+        end in `/`. The order is the store's. A missing root is empty. A listing that breaks goes on
+        where it broke, which the caller could not do: do not retry it.
         """
         ...

@@ -19,7 +19,7 @@ from prefect_freight.errors import (
     TransientError,
 )
 from prefect_freight.retry import retrying
-from prefect_freight.stores.local import DENIED, FULL
+from prefect_freight.stores.local import DENIED_ERRNOS, FULL_ERRNOS
 from prefect_freight.stores.pages import Row, to_pages
 
 TAGS = (
@@ -38,7 +38,7 @@ TAGS = (
 class FsspecStore:
     """Objects of an fsspec file system below a URL.
 
-    What is atomic is the file system's affair: object stores put all of an object or nothing, SFTP
+    What is atomic depends on the file system: object stores put all of an object or nothing, SFTP
     and its like show a file while it grows, and none has a conditional put here.
     """
 
@@ -63,11 +63,13 @@ class FsspecStore:
         files, path = self._path(key)
 
         def get() -> bytes:
-            if offset or length == 0:  # where file systems answer each in their own way
-                found = files.info(path)
-                if found["type"] == "directory":
+            # File systems differ in how they answer for an empty range and for one that begins
+            # behind the end, so they are asked for neither.
+            if offset or length == 0:
+                info = files.info(path)
+                if info["type"] == "directory":
                     raise FileNotFoundError
-                if length == 0 or offset >= int(found["size"]):
+                if length == 0 or offset >= int(info["size"]):
                     return b""
             end = None if length is None else offset + length
             return (
@@ -108,8 +110,9 @@ class FsspecStore:
         self._call("write", key, put)
 
     def write_new(self, key: str, data: bytes) -> bool:
-        """Write a file unless there is one; two at once may both find none."""
+        """Write a file unless there is one; two callers at once may both find none."""
         files, path = self._path(key)
+        # fsspec remembers listings: without this, a lock of another process would be unseen here.
         files.invalidate_cache()
         if self._call("look for", key, lambda: files.exists(path)):
             return False
@@ -117,7 +120,7 @@ class FsspecStore:
         return True
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove files, one by one; what folders this leaves empty stay."""
+        """Remove files, one by one; folders that this leaves empty stay."""
         for key in keys:
             files, path = self._path(key)
             try:
@@ -139,20 +142,22 @@ class FsspecStore:
         folders = [start]
         while folders:
             folder = folders.pop()
-            for found in self._list_folder(files, folder):
-                name = found["name"].strip("/")
+            for info in self._list_folder(files, folder):
+                name = info["name"].strip("/")
                 if name == folder.strip("/"):
                     continue  # a marker that stands for the folder itself, or a file in its place
-                if found["type"] == "directory":
+                if info["type"] == "directory":
                     if name != skipped:
-                        folders.append(found["name"].rstrip("/"))
+                        folders.append(info["name"].rstrip("/"))
                 else:
                     key = name.removeprefix(root.strip("/")).lstrip("/")
-                    yield key, int(found["size"] or 0), _tag(found)
+                    yield key, int(info["size"] or 0), _tag(info)
 
     def _list_folder(self, files: Any, folder: str) -> Sequence[dict[str, Any]]:
         def ls() -> Sequence[dict[str, Any]]:
-            files.invalidate_cache()  # others may have written since, and it would grow and grow
+            # Another process may have written since the last listing; and the cache of a large
+            # destination would keep every file's record in memory.
+            files.invalidate_cache()
             return tuple(files.ls(folder, detail=True))
 
         try:
@@ -178,36 +183,40 @@ class FsspecStore:
         except FreightError:
             raise
         except Exception as error:  # noqa: BLE001 - translated
-            known = _translate(error, f"could not {verb} {key!r} in {self.url}")
-        raise known  # out here the library's error, which may quote a secret, isn't its context
+            translated = _translate(error, f"could not {verb} {key!r} in {self.url}")
+        # Raised out here, so that the library's error, which may quote a secret, isn't its context.
+        raise translated
 
 
 def _tag(info: Mapping[str, Any]) -> str | None:
-    """Return what a file system says of a file that changes when the file does."""
+    """Return what a file system tells of a file that changes when the file does."""
     named = [f"{name} {info[name]}" for name in TAGS if info.get(name) is not None]
     return ", ".join(named) or None
 
 
-def _translate(error: Exception, said: str) -> FreightError:
-    """Return what an error of a file system means, without its text, which may hold anything."""
+def _translate(error: Exception, failure: str) -> FreightError:
+    """Return what an error of a file system means; `failure` begins the message.
+
+    The error's own text is left out: it may hold anything, a secret too.
+    """
     name, code = type(error).__name__, getattr(error, "errno", None)
     status = getattr(error, "status", None) or getattr(error, "status_code", None) or code
     match error:
         case FileNotFoundError() if "bucket does not exist" in str(error):
-            return NoSuchBucketError(f"{said}: there is no such bucket. Create it")
+            return NoSuchBucketError(f"{failure}: there is no such bucket. Create it")
         case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
-            return NotFoundError(f"{said}: there is no such file")
+            return NotFoundError(f"{failure}: there is no such file")
         case PermissionError():
-            return AccessError(f"{said}: it was refused. Check storage_options")
+            return AccessError(f"{failure}: it was refused. Check storage_options")
         case ImportError():
-            return ConfigError(f"{said}: {error}")  # names the package to install
+            return ConfigError(f"{failure}: {error}")  # names the package to install
         case ValueError() | TypeError() | NotImplementedError():
-            return InputError(f"{said}: {name}. The file system cannot do that")
-    if code in DENIED or status in (401, 403) or "Credential" in name or "Auth" in name:
-        return AccessError(f"{said}: {name}, it was refused. Check storage_options")
-    if code in FULL:
-        return StorageFullError(f"{said}. Make room and run the same command again")
-    return TransientError(f"{said}: {name}")
+            return InputError(f"{failure}: {name}. The file system cannot do that")
+    if code in DENIED_ERRNOS or status in (401, 403) or "Credential" in name or "Auth" in name:
+        return AccessError(f"{failure}: {name}, it was refused. Check storage_options")
+    if code in FULL_ERRNOS:
+        return StorageFullError(f"{failure}. Make room and run the same command again")
+    return TransientError(f"{failure}: {name}")
 
 
 def _open(url: str, config: StoreConfig) -> tuple[Any, str]:
@@ -220,9 +229,9 @@ def _open(url: str, config: StoreConfig) -> tuple[Any, str]:
     try:
         files, root = fsspec.core.url_to_fs(url, **options)
     except (ValueError, ImportError) as error:
-        known = ConfigError(
+        refusal = ConfigError(
             f"expected a URL that fsspec opens, found {url.partition('://')[0]}://: {error}"
         )
     else:
         return files, root.rstrip("/")
-    raise known
+    raise refusal  # out here, as in `_call`

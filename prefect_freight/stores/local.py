@@ -26,13 +26,14 @@ from prefect_freight.model import CONTROL_AREA
 from prefect_freight.stores.pages import Row, to_pages
 
 TEMPORARY = f"{CONTROL_AREA}/unfinished"
-"""Where objects under way lie, never listed. A killed run leaves them there: beside their final
-place a Zarr reader that lists a group would find something that is no node."""
+"""Where objects that are being written lie, never listed. A killed run leaves them there: beside
+their final place, a reader that lists a folder would find an object that is none of the copy's."""
 STALE_AFTER_S = 3600
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-MISSING = {errno.ENOENT, errno.ENOTDIR}
-NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""Age at which a temporary file counts as a killed run's; writing one object takes far less."""
+FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DENIED_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS}
+MISSING_ERRNOS = {errno.ENOENT, errno.ENOTDIR}
+NO_LINKS_ERRNOS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalStore:
@@ -44,8 +45,12 @@ class LocalStore:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        # With the process id, it keeps temporary names apart: of two machines on a network file
+        # system, of two stores of one process, and of a process and its fork.
         self._token = secrets.token_hex(8)
         self._numbers = itertools.count()
+        # Folders that were made, and folders that were seen to lie below the root: so that not
+        # every object costs a `makedirs` and a `realpath`.
         self._made: set[str] = set()
         self._inside: set[str] = set()
 
@@ -98,7 +103,7 @@ class LocalStore:
         return data, _tag(after)
 
     def write(self, key: str, data: bytes) -> None:
-        """Write a file in place of what is there."""
+        """Write a file in place of an older one."""
         self._write(key, data, os.replace)
 
     def write_new(self, key: str, data: bytes) -> bool:
@@ -118,7 +123,7 @@ class LocalStore:
             try:
                 os.unlink(path)
             except OSError as error:
-                if error.errno not in MISSING | {errno.EISDIR}:
+                if error.errno not in MISSING_ERRNOS | {errno.EISDIR}:
                     self._raise("delete", key, error)
             self._remove_empty(folder)
 
@@ -131,13 +136,13 @@ class LocalStore:
 
     def _walk(self, folder: str, skipped: Collection[str]) -> Iterator[Row]:
         try:
-            found = os.scandir(os.path.join(self._root, folder))
+            listing = os.scandir(os.path.join(self._root, folder))
         except OSError as error:
-            if error.errno in MISSING:
+            if error.errno in MISSING_ERRNOS:
                 return
             self._raise("list", folder, error)
-        with found:
-            for entry in found:
+        with listing:
+            for entry in listing:
                 key = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir(follow_symlinks=False):
                     if key not in skipped:
@@ -152,46 +157,52 @@ class LocalStore:
         folder = os.path.dirname(path)
         temporary = f"{self._root}/{TEMPORARY}/{self._token}-{os.getpid()}-{next(self._numbers)}"
         self._make_folder(folder, key)
+        # The first write of this store is the time to look for what a killed one left.
         if self._make_folder(f"{self._root}/{TEMPORARY}", TEMPORARY):
-            self._clean_up()
+            self._remove_stale()
         try:
             try:
                 _write_file(temporary, data)
                 place(temporary, path)
-            except BaseException:
+            except BaseException:  # an interrupt too must leave no file behind
                 _unlink(temporary)
                 raise
         except FileExistsError:
-            raise
+            raise  # the answer of `write_new`, and no failure
         except OSError as error:
+            # A delete in another thread or process may have removed a folder that had become empty
+            # after it was made here. The retry has to make it again, so it is forgotten first.
             self._made.clear()
-            if error.errno == errno.ENOENT:  # a folder was empty, and removed, meanwhile
+            if error.errno == errno.ENOENT:
                 raise TransientError(f"the folder of {key!r} in {self.url} went away") from error
             self._raise("write", key, error)
 
     def _make_folder(self, folder: str, key: str) -> bool:
-        """Make a folder, once; return whether this was the time."""
+        """Make a folder unless this store has done so before; return whether it did so now."""
         if folder in self._made:
             return False
         self._refuse_outside(folder)
         try:
             os.makedirs(folder, exist_ok=True)
-        except FileExistsError as error:
+        except FileExistsError as error:  # a file has the folder's name
             self._raise("write", key, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), error)
         except OSError as error:
             self._raise("write", key, error)
         self._made.add(folder)
         return True
 
-    def _clean_up(self) -> None:
-        """Remove what killed runs left half-written."""
-        with contextlib.suppress(OSError), os.scandir(f"{self._root}/{TEMPORARY}") as found:
-            for entry in found:
+    def _remove_stale(self) -> None:
+        """Remove the temporary files of killed runs, and none that may still be in use."""
+        with contextlib.suppress(OSError), os.scandir(f"{self._root}/{TEMPORARY}") as listing:
+            for entry in listing:
+                # By age and not by process: the writer may run on another machine.
                 if entry.stat().st_mtime < time.time() - STALE_AFTER_S:
                     _unlink(entry.path)
 
     def _remove_empty(self, folder: str) -> None:
         while len(folder) > len(self._root):
+            # A writer may make this folder again and lose it to the `rmdir` below. Its rename then
+            # fails with a `TransientError`, and the retry makes the folder once more.
             self._made.discard(folder)
             try:
                 os.rmdir(folder)
@@ -201,6 +212,7 @@ class LocalStore:
 
     def _open(self, path: str) -> int:
         try:
+            # No link, the common case, needs no `realpath`: the folder was looked at before.
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             if error.errno != errno.ELOOP:
@@ -217,7 +229,7 @@ class LocalStore:
                 f"expected everything below {self.url} to lie there, found a symbolic link from "
                 f"{path!r} to {real!r}. Remove the link; nothing was read or written through it"
             )
-        if os.path.isdir(real):
+        if os.path.isdir(real):  # a path that is not there yet may still become a link
             self._inside.add(path)
 
     def _path(self, key: str) -> str:
@@ -231,22 +243,22 @@ class LocalStore:
         raise self._error(verb, key, error) from cause or error
 
     def _error(self, verb: str, key: str, error: OSError) -> FreightError:
-        said = f"could not {verb} {key!r} in {self.url}: {error.strerror}"
+        failure = f"could not {verb} {key!r} in {self.url}: {error.strerror}"
         match error.errno:
-            case code if code in FULL:
-                return StorageFullError(f"{said}. Make room and run the same command again")
-            case code if code in DENIED:
-                return AccessError(f"{said}. Check who owns the folder and may write there")
+            case code if code in FULL_ERRNOS:
+                return StorageFullError(f"{failure}. Make room and run the same command again")
+            case code if code in DENIED_ERRNOS:
+                return AccessError(f"{failure}. Check who owns the folder and may write there")
             case errno.ENOTDIR if verb == "write":
-                return InputError(f"{said}. A file lies where a folder must be")
-            case code if code in MISSING or (code == errno.EISDIR and verb == "read"):
-                return NotFoundError(said)
+                return InputError(f"{failure}. A file lies where a folder must be")
+            case code if code in MISSING_ERRNOS or (code == errno.EISDIR and verb == "read"):
+                return NotFoundError(failure)
             case errno.EISDIR:
-                return InputError(f"{said}. A folder lies where a file must be")
+                return InputError(f"{failure}. A folder lies where a file must be")
             case errno.ENAMETOOLONG | errno.EINVAL | errno.ELOOP | errno.EXDEV:
-                return InputError(f"{said}. This disk cannot hold the key; export to S3")
+                return InputError(f"{failure}. This disk cannot hold the key; export to S3")
             case _:
-                return TransientError(said)
+                return TransientError(failure)
 
 
 def _write_file(path: str, data: bytes) -> None:
@@ -270,7 +282,7 @@ def _link(temporary: str, path: str) -> None:
     try:
         os.link(temporary, path)  # unlike a rename, it fails where there is a file
     except OSError as error:
-        if error.errno not in NO_LINKS:
+        if error.errno not in NO_LINKS_ERRNOS:
             raise
         # No hard links here: one of two writers still wins, but a reader may see a part.
         with open(temporary, "rb") as file:

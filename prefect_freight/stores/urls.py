@@ -58,13 +58,14 @@ def _local(path: str) -> Store:
 
 
 def _refuse_credentials(parts: SplitResult) -> None:
-    # Some URLs have a user that is no secret: abfs://container@account, sftp://user@host.
+    # A store's URL goes into manifests, logs and messages, so it may hold no secret; nor does this
+    # error quote it. Some URLs have a user that is none: abfs://container@account, sftp://user@host.
     user, at, _ = parts.netloc.rpartition("@")
     secret = at and (":" in user or parts.scheme in ("s3", "s3a"))
     if secret or parts.query or parts.fragment:
-        found = "credentials" if secret else "a query or a fragment, which may hold some"
+        danger = "credentials" if secret else "a query or a fragment, which may hold some"
         raise ConfigError(
-            f"expected a {parts.scheme}:// URL without credentials, found one with {found}. Put "
+            f"expected a {parts.scheme}:// URL without credentials, found one with {danger}. Put "
             "them into the configuration file or a block"
         )
 

@@ -1,4 +1,4 @@
-"""How nodes and chunks are called in a copy. Pure."""
+"""The names of nodes and chunks in a copy. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,13 +18,14 @@ DOCUMENT_NAMES = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmet
 def check_node_path(path: str) -> None:
     """Return if a node of this path can be exported: its keys are safe and no one else's.
 
-    Raises `InputError` as `check_key` does, and for names that the formats' own documents or the
-    control area have.
+    Raises `InputError` as `check_key` does, and for the names of the formats' own documents and of
+    the control area.
     """
     if not path:
         return
     check_key(path)
     segments = path.split("/")
+    # The names of both formats: a store that was exported as one may be exported as the other.
     taken = [name for name in segments if name in DOCUMENT_NAMES]
     taken += [name for name in segments[:1] if name == CONTROL_AREA]
     if taken:
@@ -36,7 +37,7 @@ def check_node_path(path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ChunkKeys:
-    """How the chunks of one array are called, relative to the store's root."""
+    """How the keys of one array's chunks are spelled, relative to the store's root."""
 
     path: str
     """The array's path, `""` for the root."""

@@ -17,13 +17,13 @@ from prefect_freight.formats.zarr.dtypes import (
 SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 CNAMES = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
 NUMCODECS = ("zlib", "bz2", "lzma", "lz4", "zstd", "gzip", "blosc")
-# What only says how to compress may be left out of a document; these are zarr-python's defaults.
+# A document may leave out what only tells how to compress; these are zarr-python's defaults.
 BLOSC = {"cname": "zstd", "clevel": 5, "shuffle": "noshuffle", "blocksize": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Codecs:
-    """What Zarr 2 says of how chunks are stored."""
+    """How chunks are stored, in the fields of a Zarr 2 document."""
 
     data_type: DataType
     """In the stored byte order."""
@@ -33,21 +33,21 @@ class Codecs:
 
 
 def to_v2_codecs(codecs: Iterable[Any], data_type: DataType, chunks: Sequence[int]) -> Codecs:
-    """Return how Zarr 2 says the codecs of a Zarr 3 document, so that chunk bytes stay the same.
+    """Return the codecs of a Zarr 3 document in the terms of Zarr 2, so that bytes stay the same.
 
-    Raises `UnsupportedNodeError` where it has no way to.
+    Raises `UnsupportedNodeError` where Zarr 2 cannot express them.
     """
-    named = [parse_named(codec) for codec in codecs]
+    chain = [parse_named(codec) for codec in codecs]
     axes = list(range(len(chunks)))
-    while named and named[0][0] == "transpose":
-        axes = _transposed(axes, named.pop(0)[1].get("order"))
-    if not named:
+    while chain and chain[0][0] == "transpose":
+        axes = _transposed(axes, chain.pop(0)[1].get("order"))
+    if not chain:
         raise UnsupportedNodeError("it has no codec that makes bytes of an array")
-    data_type, filters = _serializer(*named[0], data_type)
-    if len(named) > 2:
-        chain = ", ".join(name for name, _ in named[1:])
-        raise UnsupportedNodeError(f"Zarr 2 has one compressor, and it has several codecs: {chain}")
-    compressor = _compressor(*named[1]) if len(named) == 2 else None
+    data_type, filters = _serializer(*chain[0], data_type)
+    if len(chain) > 2:
+        names = ", ".join(name for name, _ in chain[1:])
+        raise UnsupportedNodeError(f"Zarr 2 has one compressor, and it has several codecs: {names}")
+    compressor = _compressor(*chain[1]) if len(chain) == 2 else None
     return Codecs(data_type, _order(axes, chunks), filters, compressor)
 
 
@@ -60,7 +60,7 @@ def _transposed(axes: list[int], order: Any) -> list[int]:
 
 
 def _order(axes: list[int], chunks: Sequence[int]) -> Literal["C", "F"]:
-    # Axes of one element may lie anywhere.
+    # Where an axis of one element stands among the others changes nothing in the bytes.
     long = [axis for axis in axes if chunks[axis] > 1]
     if long == sorted(long):
         return "C"
@@ -94,7 +94,7 @@ def _serializer(
 def _compressor(name: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
     match name:
         case "zstd":
-            # Without `checksum`, which old readers refuse; frames say themselves if they have one.
+            # Without `checksum`, which old readers refuse; each frame tells itself if it has one.
             config = {"id": "zstd", "level": configuration.get("level", 0)}
         case "gzip":
             config = {"id": "gzip", "level": configuration.get("level", 5)}
@@ -113,7 +113,7 @@ def _compressor(name: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _blosc(configuration: dict[str, Any]) -> dict[str, Any]:
-    # Without `typesize`, which old readers refuse; chunks say it themselves.
+    # Without `typesize`, which old readers refuse; each chunk has it in its header.
     cname, shuffle = configuration["cname"], configuration["shuffle"]
     if cname not in CNAMES or shuffle not in SHUFFLES:
         raise UnsupportedNodeError(f"blosc with {cname!r} and shuffle {shuffle!r} is unknown")

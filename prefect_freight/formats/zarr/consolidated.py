@@ -13,7 +13,7 @@ CONSOLIDATED_KEY = {Format.ZARR2: ".zmetadata", Format.ZARR3: "zarr.json"}
 def plan_consolidated(
     nodes: Sequence[TargetArray | TargetGroup], format_: Format
 ) -> list[tuple[str, bytes]]:
-    """Return the documents that say all metadata at once: none if the root is an array.
+    """Return the documents that hold all metadata at once: none if the root is an array.
 
     For Zarr 2 that is `.zmetadata`; for Zarr 3 the root's `zarr.json`, to be written in the place
     of the group's own. There is none for Zarr 3 with rectilinear chunks: zarr-python opens these
@@ -21,18 +21,21 @@ def plan_consolidated(
     """
     if any(isinstance(node, TargetArray) and not node.path for node in nodes):
         return []
-    said = {key: json.loads(data) for node in nodes for key, data in node.documents}
-    said = dict(sorted(said.items(), key=lambda item: (item[0].count("/"), item[0])))
+    documents = {key: json.loads(data) for node in nodes for key, data in node.documents}
+    # Always in one order: a document of other bytes would count as changed, and be put again.
+    documents = dict(sorted(documents.items(), key=lambda item: (item[0].count("/"), item[0])))
     if format_ is Format.ZARR2:
-        said.setdefault(".zgroup", {"zarr_format": 2})
-        return [(".zmetadata", to_json({"zarr_consolidated_format": 1, "metadata": said}))]
-    if any(is_rectilinear(document) for document in said.values()):
+        documents.setdefault(".zgroup", {"zarr_format": 2})
+        return [(".zmetadata", to_json({"zarr_consolidated_format": 1, "metadata": documents}))]
+    if any(is_rectilinear(document) for document in documents.values()):
         return []
-    root = said.pop("zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}})
+    root = documents.pop("zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}})
     root["consolidated_metadata"] = {
         "kind": "inline",
         "must_understand": False,
-        "metadata": {key.removesuffix("/zarr.json"): document for key, document in said.items()},
+        "metadata": {
+            key.removesuffix("/zarr.json"): document for key, document in documents.items()
+        },
     }
     return [("zarr.json", to_json(root))]
 
@@ -51,10 +54,11 @@ def without_arrays(consolidated: bytes, paths: Collection[str]) -> bytes:
         if "zarr_consolidated_format" in document
         else document.get("consolidated_metadata", document)
     )
+    # With the slash, so that withdrawing `a` leaves its neighbour `ab` where it is.
     below = tuple(f"{path}/" for path in paths)
     holder["metadata"] = {
-        key: said
-        for key, said in holder.get("metadata", {}).items()
+        key: node_document
+        for key, node_document in holder.get("metadata", {}).items()
         if not f"{key}/".startswith(below)
     }
     return json.dumps(document).encode()

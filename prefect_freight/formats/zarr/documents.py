@@ -1,7 +1,7 @@
 """What a node of a snapshot becomes in the copy: all that differs between Zarr 2 and Zarr 3. Pure.
 
 The input is the node's Zarr 3 metadata document. Chunks are copied as they are, so the documents
-of the copy must say how the source's bytes are to be read, and the chunks' keys must be spelled as
+of the copy must tell how the source's bytes are to be read, and the chunks' keys must be spelled as
 these documents promise. Follows the Zarr 2 and Zarr 3 core specifications, `consolidated metadata`
 as zarr-python writes it, and xarray's conventions for both.
 """
@@ -85,7 +85,7 @@ class TargetArray:
         return self.keys.spell(coords)
 
     def in_grid(self, coords: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Say of each chunk (n, ndim) whether it belongs to the array: a resize leaves others."""
+        """Return for each chunk (n, ndim) if it belongs to the array: a resize leaves others."""
         inside = coords < np.array(self.grid, np.uint64)
         return np.asarray(inside.all(axis=1), np.bool_)
 
@@ -93,8 +93,8 @@ class TargetArray:
 def plan_array(path: str, document: Mapping[str, Any], format_: Format) -> TargetArray:
     """Return the array's counterpart in the copy.
 
-    Raises `UnsupportedNodeError`, naming array, reason and cure, if the format has no way to say
-    what the document says, and `InputError` for a path that is no safe key.
+    Raises `UnsupportedNodeError`, naming array, reason and cure, if the format cannot express what
+    the document holds, and `InputError` for a path that is no safe key.
     """
     check_node_path(path)
     plan = _array2 if format_ is Format.ZARR2 else _array3
@@ -114,10 +114,10 @@ def needed_ancestors(paths: Iterable[str]) -> list[str]:
     >>> needed_ancestors(["a/b/c", "a"])
     ['', 'a/b']
     """
-    there = set(paths)
-    parts = [path.split("/") for path in there if path]
+    nodes = set(paths)
+    parts = [path.split("/") for path in nodes if path]
     above = {"/".join(part[:depth]) for part in parts for depth in range(len(part))}
-    return sorted(above - there)
+    return sorted(above - nodes)
 
 
 def _array3(path: str, document: Mapping[str, Any]) -> TargetArray:
@@ -158,6 +158,7 @@ def _array2(path: str, document: Mapping[str, Any]) -> TargetArray:
         "filters": codecs.filters,
         "compressor": codecs.compressor,
         "fill_value": None if masking.fill is None else to_v2_fill_value(masking.fill),
+        # What readers assume where there is no such field, which old ones do not know.
         "dimension_separator": ".",
     }
     return TargetArray(
@@ -171,7 +172,7 @@ def _array2(path: str, document: Mapping[str, Any]) -> TargetArray:
 
 
 def _group3(path: str, document: Mapping[str, Any]) -> TargetGroup:
-    # What it says of other nodes may be old; the root's is made anew.
+    # Its consolidated metadata may be older than the nodes; the root's is made anew.
     own = {key: value for key, value in document.items() if key != "consolidated_metadata"}
     return TargetGroup(path, ((_key(path, "zarr.json"), to_json(own)),))
 
@@ -182,10 +183,10 @@ def _group2(path: str, document: Mapping[str, Any]) -> TargetGroup:
     return TargetGroup(path, _documents(path, ".zgroup", {"zarr_format": 2}, attributes), notes)
 
 
-def _unknown_fields(document: Mapping[str, Any], known: frozenset[str]) -> list[str]:
+def _unknown_fields(document: Mapping[str, Any], fields: frozenset[str]) -> list[str]:
     """Return notes on the fields that are left out; refuse those that may not be."""
     notes = []
-    for name in sorted(set(document) - known):
+    for name in sorted(set(document) - fields):
         value = document[name]
         if not isinstance(value, Mapping) or value.get("must_understand") is not False:
             raise UnsupportedNodeError(f"its field {name!r} must be understood, and is not")
@@ -211,8 +212,8 @@ def _dimensions(document: Mapping[str, Any], ndim: int) -> tuple[dict[str, Any],
     if None in names:
         # xarray opens no array of a group in which one has no names at all.
         notes.append(f"the nameless among its dimensions {names} are null, known to xarray only")
-    said = document.get("attributes") or {}
-    hidden = [name for name in said if name == DIMENSIONS or name.lower().startswith("_nc")]
+    own = document.get("attributes") or {}
+    hidden = [name for name in own if name == DIMENSIONS or name.lower().startswith("_nc")]
     notes += [f"xarray does not show the attribute {name!r} of Zarr 2 arrays" for name in hidden]
     return attributes, notes
 

@@ -1,4 +1,4 @@
-"""Data types: from what a Zarr 3 document says to NumPy's, and to what Zarr 2 says. Pure."""
+"""Data types: from those of Zarr 3 documents to NumPy's, and on to those of Zarr 2. Pure."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -83,6 +83,7 @@ def to_big_endian(data_type: FixedLength) -> FixedLength:
 
 
 def _time(code: str, configuration: Mapping[str, Any]) -> FixedLength:
+    # NumPy takes only `us`; writers spell it with the micro sign or the Greek letter, too.
     unit = str(configuration["unit"]).replace("μ", "u").replace("µ", "u")
     if unit == "generic":
         raise UnsupportedNodeError("Zarr 2 has no date and time type without a unit ('generic')")

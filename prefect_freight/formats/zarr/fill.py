@@ -1,4 +1,4 @@
-"""Fill values: read from Zarr 3 documents, said in Zarr 2, written out as whole chunks. Pure."""
+"""Fill values: read from Zarr 3 documents, spelled in Zarr 2, written as whole chunks. Pure."""
 
 import base64
 import gzip
@@ -21,19 +21,23 @@ Value = npt.NDArray[Any] | bytes
 SPECIAL = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 
 
-def parse_fill_value(said: Any, data_type: DataType) -> Value:
-    """Return the value that `fill_value` of a Zarr 3 document says.
+def parse_fill_value(json_value: Any, data_type: DataType) -> Value:
+    """Return the value that `fill_value` of a Zarr 3 document stands for.
 
     Raises `UnsupportedNodeError` if it is no value of the data type.
     """
     try:
         if isinstance(data_type, VariableLength):
-            return _text(said).encode() if data_type is VariableLength.TEXT else _bytes(said)
-        return _parse(said, data_type)
+            return (
+                _text(json_value).encode()
+                if data_type is VariableLength.TEXT
+                else _bytes(json_value)
+            )
+        return _parse(json_value, data_type)
     except (ValueError, TypeError, OverflowError, KeyError) as err:
         if isinstance(err, UnsupportedNodeError):
             raise
-        raise UnsupportedNodeError(f"fill_value {said!r} is no value of {data_type}") from err
+        raise UnsupportedNodeError(f"fill_value {json_value!r} is no value of {data_type}") from err
 
 
 def to_v2_fill_value(value: Value) -> Any:
@@ -58,17 +62,17 @@ def to_v2_fill_value(value: Value) -> Any:
 
 
 def is_nan(value: Value) -> bool:
-    """Say whether the value is a float or complex NaN."""
+    """Return whether the value is a float or complex NaN."""
     return not isinstance(value, bytes) and value.dtype.kind in "fc" and bool(np.isnan(value))
 
 
 def same_value(one: Value, other: Value) -> bool:
-    """Say whether two values of one data type have the same bits; all NaN are the same."""
+    """Return whether two values of one data type have the same bits; all NaN are the same."""
     return _bits(one) == _bits(other)
 
 
 def has_payload(value: Value) -> bool:
-    """Say whether the value is a NaN other than the one that formats spell `NaN`."""
+    """Return whether the value is a NaN other than the one that formats spell `NaN`."""
     return is_nan(value) and not isinstance(value, bytes) and value.tobytes() != _bits(value)
 
 
@@ -96,7 +100,8 @@ def fill_chunk(value: Value, count: int, compressor: Mapping[str, Any] | None) -
     return FillChunk(element, count, variable_length, json.dumps(compressor, sort_keys=True))
 
 
-# One array after the other asks for its chunk, some of them often.
+# One array after the other asks for its chunk, some of them often. A chunk may have hundreds of
+# megabytes, so only the last two are kept.
 @lru_cache(maxsize=2)
 def _encode(chunk: FillChunk) -> bytes:
     if chunk.variable_length:
@@ -108,74 +113,82 @@ def _encode(chunk: FillChunk) -> bytes:
     config = json.loads(chunk.compressor)
     if config is None:
         return raw
-    if config["id"] == "gzip":  # numcodecs writes the time into the header
+    # numcodecs writes the time into gzip's header. But the chunk's digest is its identity, and a
+    # resumed or repeated export must come to the same one.
+    if config["id"] == "gzip":
         return gzip.compress(raw, config.get("level", 1), mtime=0)
     return bytes(numcodecs.get_codec(config).encode(raw))
 
 
-def _parse(said: Any, dtype: FixedLength) -> npt.NDArray[Any]:
+def _parse(json_value: Any, dtype: FixedLength) -> npt.NDArray[Any]:
     match dtype.kind:
         case "f":
-            return _float(said, dtype)
-        case "c" if len(said) == 2:
+            return _float(json_value, dtype)
+        case "c" if len(json_value) == 2:
             part = np.dtype(f"{dtype.byteorder}f{dtype.itemsize // 2}")
-            return np.array([_float(half, part) for half in said], part).view(dtype).reshape(())
+            return (
+                np.array([_float(half, part) for half in json_value], part).view(dtype).reshape(())
+            )
         case "m" | "M":
-            ticks = np.iinfo(np.int64).min if said == "NaT" else said
+            ticks = np.iinfo(np.int64).min if json_value == "NaT" else json_value
             return _parse(ticks, np.dtype(f"{dtype.byteorder}i8")).view(dtype)
-        case "V" if isinstance(said, Mapping):
-            return _struct(said, dtype)
+        case "V" if isinstance(json_value, Mapping):
+            return _struct(json_value, dtype)
         case "S" | "V":
-            whole = _bytes(said).ljust(dtype.itemsize, b"\0")
+            whole = _bytes(json_value).ljust(dtype.itemsize, b"\0")
             return np.frombuffer(whole, dtype).reshape(())  # raises for what is too long
-        case kind if _fits(said, kind, dtype.itemsize):
-            return np.array(said, dtype)
-    raise TypeError(said)
+        case kind if _fits(json_value, kind, dtype.itemsize):
+            return np.array(json_value, dtype)
+    raise TypeError(json_value)
 
 
-def _fits(said: Any, kind: str, itemsize: int) -> bool:
-    """Say whether NumPy makes an element of what is said, without changing it."""
+def _fits(json_value: Any, kind: str, itemsize: int) -> bool:
+    """Return whether NumPy makes an element of the JSON value without changing it."""
     if kind == "b":
-        return isinstance(said, bool)
+        return isinstance(json_value, bool)
     if kind == "U":
-        return len(_text(said)) * 4 <= itemsize
-    return _is_number(said) and said == int(said)
+        return len(_text(json_value)) * 4 <= itemsize
+    return _is_number(json_value) and json_value == int(json_value)
 
 
-def _struct(said: Mapping[str, Any], dtype: FixedLength) -> npt.NDArray[Any]:
+def _struct(json_value: Mapping[str, Any], dtype: FixedLength) -> npt.NDArray[Any]:
     item = np.zeros((), dtype)
     for name in dtype.names or ():
-        if name in said:
-            item[name] = _parse(said[name], dtype[name])
+        if name in json_value:
+            item[name] = _parse(json_value[name], dtype[name])
     return item
 
 
-def _float(said: Any, dtype: FixedLength) -> npt.NDArray[Any]:
-    if isinstance(said, str) and said.startswith("0x"):
-        # The bits of the number, most significant first: the only way to say a NaN's payload.
-        bits = bytes.fromhex(said[2:])
+def _float(json_value: Any, dtype: FixedLength) -> npt.NDArray[Any]:
+    if isinstance(json_value, str) and json_value.startswith("0x"):
+        # The bits of the number, most significant first: only so a NaN's payload can be spelled.
+        bits = bytes.fromhex(json_value[2:])
         return np.frombuffer(bits, dtype.newbyteorder(">")).reshape(()).astype(dtype)
-    if isinstance(said, str):
-        return np.array(SPECIAL[said], dtype)
-    if not _is_number(said):
-        raise TypeError(said)
+    if isinstance(json_value, str):
+        return np.array(SPECIAL[json_value], dtype)
+    if not _is_number(json_value):
+        raise TypeError(json_value)
     with np.errstate(over="ignore"):
-        return np.array(said, dtype)
+        return np.array(json_value, dtype)
 
 
-def _is_number(said: Any) -> bool:
-    return isinstance(said, int | float) and not isinstance(said, bool)
+def _is_number(json_value: Any) -> bool:
+    return isinstance(json_value, int | float) and not isinstance(json_value, bool)
 
 
-def _text(said: Any) -> str:
-    if not isinstance(said, str):
-        raise TypeError(said)
-    return said
+def _text(json_value: Any) -> str:
+    if not isinstance(json_value, str):
+        raise TypeError(json_value)
+    return json_value
 
 
-def _bytes(said: Any) -> bytes:
+def _bytes(json_value: Any) -> bytes:
     # zarr-python writes base64, the specification of raw bits a list of numbers.
-    return bytes(said) if isinstance(said, list) else base64.b64decode(_text(said), validate=True)
+    return (
+        bytes(json_value)
+        if isinstance(json_value, list)
+        else base64.b64decode(_text(json_value), validate=True)
+    )
 
 
 def _to_json_float(value: float) -> float | str:
@@ -192,6 +205,7 @@ def _bits(value: Value) -> bytes:
     part = value.dtype
     if part.kind == "c":
         part = np.dtype(f"{part.byteorder}f{part.itemsize // 2}")
+    # All NaN get the same bits: a mask does not tell them apart, and Zarr 2 spells only one.
     parts = value.reshape(1).view(part).copy()
     parts[np.isnan(parts)] = np.nan
     return parts.tobytes()

@@ -40,7 +40,7 @@ def array_shape(document: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def is_rectilinear(document: Mapping[str, Any]) -> bool:
-    """Say whether chunks differ in size; zarr-python opens such arrays only when told to."""
+    """Return whether chunks differ in size; zarr-python opens such arrays only when told to."""
     return "chunk_grid" in document and parse_named(document["chunk_grid"])[0] == "rectilinear"
 
 
@@ -52,7 +52,7 @@ def regular_chunks(document: Mapping[str, Any]) -> tuple[int, ...]:
     chunks = tuple(configuration["chunk_shape"])
     if not all(isinstance(size, int) and size >= 0 for size in chunks):
         raise UnsupportedNodeError(f"its chunk shape {chunks} is not one of lengths")
-    # Old writers give axes of length 0 chunks of length 0.
+    # Old writers give axes of length 0 chunks of length 0, by which nothing can be divided.
     return tuple(max(size, 1) for size in chunks)
 
 

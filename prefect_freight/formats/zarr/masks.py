@@ -17,7 +17,7 @@ where they differ, chunks that are not stored have to be:
 
 A fill value of null leaves undefined what missing chunks hold, and bytes of variable length have
 no fill value but null. A NaN masks nothing that is not missing already; but with `scale_factor` or
-`add_offset` any mask has a say in the type of the result, and on datetime64 xarray does not apply
+`add_offset` any mask changes the type of the result, and on datetime64 xarray does not apply
 the mask and shows it as an attribute.
 """
 
@@ -51,11 +51,12 @@ class Masking:
 def plan_masking(
     data_type: DataType, fill: Value, attributes: Mapping[str, Any], *, visible: bool
 ) -> Masking:
-    """Return what a Zarr 2 copy must say, by the table above; `visible` to xarray or not."""
+    """Return fill value and attributes of the copy, by the table above; `visible` to xarray."""
     attributes = dict(attributes)
     if not visible:
-        speechless = data_type is VariableLength.BYTES
-        return Masking(None if speechless else fill, attributes, speechless, _payload(fill))
+        # Zarr 2 has no fill value for them but null, which would leave missing chunks undefined.
+        no_fill = data_type is VariableLength.BYTES
+        return Masking(None if no_fill else fill, attributes, no_fill, _payload(fill))
     if MASK not in attributes:
         if is_nan(fill) and not any(name in attributes for name in PACKING):
             return Masking(fill, attributes, write_out=False, notes=_payload(fill))
@@ -68,7 +69,8 @@ def plan_masking(
     value = _exactly(mask, fill)
     if value is None:
         del attributes[MASK]
-        if not isinstance(mask, complex):  # which JSON attributes cannot say; it masks nothing
+        # An attribute in JSON cannot express a complex number; and this one masks nothing.
+        if not isinstance(mask, complex):
             attributes[MASK] = mask
         return Masking(None, attributes, write_out=True)
     del attributes[MASK]
@@ -80,25 +82,25 @@ def _payload(fill: Value) -> tuple[str, ...]:
     return ("Zarr 2 has one NaN: that of the fill value loses its bits",) * has_payload(fill)
 
 
-def _decode(said: Any, data_type: DataType) -> bool | int | float | complex:
+def _decode(attribute: Any, data_type: DataType) -> bool | int | float | complex:
     """Read the attribute as xarray's `FillValueCoder.decode` does; raise where it raises."""
     match "" if isinstance(data_type, VariableLength) else data_type.kind:
         case "f":
-            return _double(said)
-        case "c" if isinstance(said, list | tuple) and len(said) == 2:
-            return complex(_double(said[0]), _double(said[1]))
+            return _double(attribute)
+        case "c" if isinstance(attribute, list | tuple) and len(attribute) == 2:
+            return complex(_double(attribute[0]), _double(attribute[1]))
         case "b":
-            return bool(said)
-        case "i" | "u" if isinstance(said, int | float):
-            return int(said)
+            return bool(attribute)
+        case "i" | "u" if isinstance(attribute, int | float):
+            return int(attribute)
         case _:
-            raise TypeError(said)
+            raise TypeError(attribute)
 
 
-def _double(said: Any) -> float:
-    if not isinstance(said, str):
-        raise TypeError(said)
-    return float(struct.unpack("<d", base64.standard_b64decode(said))[0])
+def _double(attribute: Any) -> float:
+    if not isinstance(attribute, str):
+        raise TypeError(attribute)
+    return float(struct.unpack("<d", base64.standard_b64decode(attribute))[0])
 
 
 def _exactly(mask: complex, fill: Value) -> Value | None:

@@ -56,6 +56,7 @@ def _first_difference(wanted: Any, copy: Any) -> str:
 
 def _blocks(array: Any) -> Iterator[tuple[slice, ...]]:
     """Yield slices of whole chunks that cover the array, of about `BLOCK_BYTES` each."""
+    # Blocks that cut chunks would have each of those decoded several times.
     steps = list(array.shards or array.chunks)
     item = max(1, array.dtype.itemsize if hasattr(array.dtype, "itemsize") else 64)
     for axis in reversed(range(len(steps))):

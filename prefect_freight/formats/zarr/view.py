@@ -21,7 +21,7 @@ from prefect_freight.stores import Store
 
 
 class ZarrView(ZarrStore):
-    """Read-only; raises our errors, and gives None for a key that is not there."""
+    """Read-only; raises our errors, and gives None for a key that has no object."""
 
     supports_writes = False
     supports_deletes = False
@@ -41,6 +41,8 @@ class ZarrView(ZarrStore):
     ) -> Buffer | None:
         """Return the bytes of a key, or None."""
         try:
+            # In a thread: our stores are synchronous, and would stop zarr's event loop, which reads
+            # many chunks at once.
             data = await asyncio.to_thread(lambda: retrying(lambda: self._store.read(key)))
         except NotFoundError:
             return None
@@ -53,8 +55,8 @@ class ZarrView(ZarrStore):
         return [await self.get(key, prototype, part) for key, part in key_ranges]
 
     async def exists(self, key: str) -> bool:
-        """Say whether a key is there."""
-        return bool(await asyncio.to_thread(self._is_there, key))
+        """Return whether a key has an object."""
+        return bool(await asyncio.to_thread(self._has_object, key))
 
     async def set(self, key: str, value: Buffer) -> None:
         """Refuse."""
@@ -85,7 +87,7 @@ class ZarrView(ZarrStore):
                 seen.add(name)
                 yield name
 
-    def _is_there(self, key: str) -> bool:
+    def _has_object(self, key: str) -> bool:
         try:
             retrying(lambda: self._store.read(key))
         except NotFoundError:
@@ -93,8 +95,8 @@ class ZarrView(ZarrStore):
         return True
 
 
-def _part(data: bytes, asked: Any) -> bytes:
-    match asked:
+def _part(data: bytes, byte_range: Any) -> bytes:
+    match byte_range:
         case RangeByteRequest(start, end):
             return data[start:end]
         case OffsetByteRequest(offset):

@@ -4,6 +4,10 @@ A reader must never decode new chunks by an old document. Where a new document r
 another way, the array leaves the consolidated metadata and loses its document before its first
 chunk is touched, and comes back with the rest of the metadata, when it is whole. So does an array
 that became smaller: a chunk at its new edge holds padding where the old document shows values.
+
+An array that grew, or whose values alone changed, stays: its old document reads new chunks rightly,
+and a reader sees some of them new and some old. Withdrawing it would cost readers the array for
+hours to spare them that.
 """
 
 import hashlib
@@ -16,7 +20,8 @@ DOCUMENT_PATTERN = r"(^|/)(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata)$"
 """Keys of metadata documents, of Zarr 2 and of Zarr 3."""
 
 DECODING_ATTRIBUTES = {
-    # What the CF conventions (sections 2.5, 4.4 and 8.1) make of stored numbers,
+    # Other attributes describe values and change none: with them, an edited title would withdraw
+    # the array. These do: by the CF conventions (sections 2.5, 4.4 and 8.1),
     "_FillValue",
     "missing_value",
     "scale_factor",
@@ -24,7 +29,7 @@ DECODING_ATTRIBUTES = {
     "units",
     "calendar",
     "_Unsigned",
-    # and what xarray adds to them.
+    # and by what xarray adds to them.
     "_ARRAY_DIMENSIONS",
     "dtype",
     "_Encoding",
@@ -40,7 +45,7 @@ class Reading:
     shape: tuple[int, ...]
 
     def can_read(self, new: "Reading") -> bool:
-        """Say whether chunks written for `new` are read right by the document that says this.
+        """Return whether documents of this reading read chunks rightly that are written for `new`.
 
         >>> Reading("x", (4,)).can_read(Reading("x", (9,)))
         True
@@ -54,13 +59,15 @@ class Reading:
 
 def reading_of(documents: Iterable[tuple[str, bytes]]) -> Reading:
     """Return how an array's documents, of Zarr 2 or of Zarr 3, have its chunks read."""
-    said = [json.loads(data) for _, data in sorted(documents)]
-    needed = json.dumps([_decoding_part(document) for document in said], sort_keys=True)
-    shape = next(tuple(document["shape"]) for document in said if "shape" in document)
+    parsed = [json.loads(data) for _, data in sorted(documents)]
+    needed = json.dumps([_decoding_part(document) for document in parsed], sort_keys=True)
+    shape = next(tuple(document["shape"]) for document in parsed if "shape" in document)
     return Reading(hashlib.blake2b(needed.encode(), digest_size=16).hexdigest(), shape)
 
 
 def _decoding_part(document: dict[str, Any]) -> dict[str, Any]:
+    # Every other field counts, known or not: one that was forgotten here would show readers wrong
+    # values, one too many only withdraws an array that could have stayed.
     attributes = document.get("attributes", {})
     parts = {k: v for k, v in document.items() if k not in ("shape", "attributes")}
     if not {"zarr_format", "node_type"} & document.keys():  # .zattrs, which is attributes alone
@@ -69,29 +76,31 @@ def _decoding_part(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def plan_withdrawals(
-    there: Mapping[str, Collection[Reading]],
+    readings: Mapping[str, Collection[Reading]],
     arrays: Mapping[str, Reading],
     groups: Collection[str],
 ) -> set[str]:
-    """Return the paths of arrays that lie there and must leave before new chunks arrive.
+    """Return the paths of arrays at the destination that must leave before new chunks arrive.
 
-    `there` are the arrays at the destination with every way that their chunks may be read, `arrays`
-    those that are wanted and have changed chunks. Besides those that read otherwise, the ones go
-    whose place is taken by a node of another kind: a disk cannot have a file and a folder of one
-    name.
+    `readings` are the arrays there, each with every way that its chunks may be read; `arrays` are
+    those that are wanted and have changed chunks. Besides the arrays whose old documents misread
+    the new chunks, those leave whose place is taken by a node of another kind: a disk cannot have a
+    file and a folder of one name.
     """
     kinds = {*arrays, *groups}
-    otherwise = {
+    # All of them: after an unfinished export nobody knows which document lies there, or both do,
+    # one in the consolidated metadata and one beside the chunks.
+    misread = {
         path
-        for path, readings in there.items()
-        if path in arrays and not all(old.can_read(arrays[path]) for old in readings)
+        for path, old_readings in readings.items()
+        if path in arrays and not all(old.can_read(arrays[path]) for old in old_readings)
     }
     displaced = {
         path
-        for path in there
+        for path in readings
         if path not in arrays and (path in groups or _has_ancestor(path, arrays))
     }
-    return (otherwise & kinds) | displaced
+    return (misread & kinds) | displaced
 
 
 def _has_ancestor(path: str, arrays: Collection[str]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from functools import cache
 
 
+# The thread is a daemon, or a process that is done would wait for a loop that runs for ever.
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
@@ -25,11 +26,13 @@ def run[T](coroutine: Coroutine[object, object, T]) -> T:
 def iterate[T](items: AsyncIterator[T]) -> Iterator[T]:
     """Yield what an asynchronous iterator yields."""
 
+    # In a tuple, so that an item that is None is not taken for the end. StopAsyncIteration itself
+    # could not be passed on: Python makes a RuntimeError of it where it leaves a coroutine.
     async def step() -> tuple[T] | None:
         try:
             return (await anext(items),)
         except StopAsyncIteration:
             return None
 
-    while (found := run(step())) is not None:
-        yield found[0]
+    while (item := run(step())) is not None:
+        yield item[0]

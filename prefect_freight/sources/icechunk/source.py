@@ -62,6 +62,8 @@ class IcechunkSource:
         return f"IcechunkSource({self.storage_url!r})"
 
     def __getstate__(self) -> dict[str, Any]:
+        # A worker opens the repository with its own connections, and with credentials of its own
+        # where the environment has them.
         return self.__dict__ | {"_repository": None, "_sessions": {}, "_extents": {}}
 
     @property
@@ -89,7 +91,7 @@ class IcechunkSource:
     def read_nodes(self, snapshot: Snapshot) -> list[Node]:
         """Return all arrays and groups of the snapshot, in the order of their paths."""
         try:
-            found = self._inspect(snapshot)
+            records = self._inspect(snapshot)
         except NotFoundError as error:
             raise NotFoundError(
                 f"expected snapshot {snapshot.id} ({snapshot.ref}) in {self.url}, found it gone: "
@@ -97,7 +99,7 @@ class IcechunkSource:
             ) from error
         nodes = sorted(
             (node["path"].strip("/"), node["node_type"], node.get("manifest_refs", []))
-            for node in found
+            for node in records
         )
         paths = [path for path, *_ in nodes]
         # A coroutine can be run once, and each attempt needs its own.
@@ -141,12 +143,14 @@ class IcechunkSource:
         def read() -> Any:
             nonlocal batches
             try:
-                if batches is None:  # the first time, or after an error: from where it broke
-                    found = iterate(store.array_chunk_iterator(f"/{path}", REFS_PER_BATCH))
-                    batches = itertools.islice(found, done, None)
+                # The first time, or after an error. A snapshot never changes, so the iterator gives
+                # the same batches again, and those that were yielded are left out.
+                if batches is None:
+                    refs = iterate(store.array_chunk_iterator(f"/{path}", REFS_PER_BATCH))
+                    batches = itertools.islice(refs, done, None)
                 return next(batches, None)
             except Exception:
-                batches = None
+                batches = None  # a generator that raised is at its end, and would seem to be done
                 raise
 
         while (columns := self._ask(read)) is not None:
@@ -197,7 +201,7 @@ class IcechunkSource:
         import icechunk
 
         try:
-            found: str = self._ask(self._open().lookup_snapshot, ref).id
+            snapshot_id: str = self._ask(self._open().lookup_snapshot, ref).id
         except (NotFoundError, icechunk.InvalidInputError) as error:
             near = difflib.get_close_matches(ref, names, n=3, cutoff=0.5)
             hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
@@ -205,10 +209,10 @@ class IcechunkSource:
                 f"no branch, tag or snapshot {ref!r} in {self.url}. {hint}"
                 f"It has: {', '.join(names[:20])}{', …' if len(names) > 20 else ''}"
             ) from error
-        return found
+        return snapshot_id
 
     def _ask(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call Icechunk; its errors become ours, and what may pass is tried again."""
+        """Call Icechunk; its errors become ours, and those that may be retried are."""
 
         def attempt() -> Any:
             try:
@@ -216,8 +220,9 @@ class IcechunkSource:
             except FreightError:
                 raise
             except Exception as error:  # noqa: BLE001 - translated
-                known = translate_error(error, self.url)
-            raise known  # out here Icechunk's error, which may quote a secret, isn't its context
+                translated = translate_error(error, self.url)
+            # Raised here, so that Icechunk's error, which may quote a secret, isn't its context.
+            raise translated
 
         return retrying(attempt)
 
@@ -247,7 +252,8 @@ def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Reposit
     match parts.scheme:
         case "file":
             path = unquote(parts.path)
-            if not os.path.isdir(path):  # Icechunk would make the folder
+            # Icechunk would make the folder, and a source must not change what it reads.
+            if not os.path.isdir(path):
                 raise NotARepositoryError(
                     f"expected an Icechunk repository, found no folder {path}"
                 )
@@ -258,6 +264,8 @@ def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Reposit
             raise NotARepositoryError(
                 f"expected an Icechunk repository on a local disk or on s3://, found {other}://"
             )
+    # Icechunk retries below `_ask`, where attempts multiply: so only a few of its own, enough that
+    # one lost request does not cost reading a list of references anew.
     retries = icechunk.StorageRetriesSettings(max_tries=STORAGE_ATTEMPTS)
     settings = icechunk.StorageSettings(retries=retries)
     return icechunk.Repository.open(storage, icechunk.RepositoryConfig(storage=settings))
@@ -277,6 +285,7 @@ def _s3_storage(bucket: str, prefix: str, config: StoreConfig) -> "icechunk.Stor
         secret_access_key=keys.secret_access_key if keys else None,
         session_token=keys.session_token if keys else None,
         anonymous=config.anonymous or None,
+        # Not beside keys: a session token of the environment belongs to other ones.
         from_env=True if keys is None and not config.anonymous else None,
         force_path_style=not config.virtual_hosted_style,
     )

@@ -31,7 +31,7 @@ class Credentials:
 
 
 def s3_credentials(config: StoreConfig) -> Credentials | None:
-    """Return the keys that the configuration says, or None to leave it to the environment."""
+    """Return the keys of the configuration, or None where the environment's are to be used."""
     if config.anonymous:
         return None
     if config.access_key_id and config.secret_access_key:
@@ -44,14 +44,14 @@ def _profile_credentials(profile: str) -> Credentials:
     import botocore.session
 
     try:
-        found: Any = botocore.session.Session(profile=profile).get_credentials()
+        credentials: Any = botocore.session.Session(profile=profile).get_credentials()
     except botocore.exceptions.BotoCoreError:
-        found = None
-    if found is None:
+        credentials = None
+    if credentials is None:
         raise ConfigError(
             f"expected credentials for the profile {profile!r} in the AWS configuration, found none"
         )
-    frozen = found.get_frozen_credentials()
+    frozen = credentials.get_frozen_credentials()
     token = Secret(frozen.token) if frozen.token else None
     return Credentials(frozen.access_key, Secret(frozen.secret_key), token)
 
@@ -61,18 +61,19 @@ def _region(config: StoreConfig) -> str | None:
     if config.region is None and config.profile is not None:
         import botocore.session
 
-        said: str | None = botocore.session.Session(profile=config.profile).get_config_variable(
-            "region"
-        )
-        if said:
-            return said
+        session = botocore.session.Session(profile=config.profile)
+        region: str | None = session.get_config_variable("region")
+        if region:
+            return region
+    # A service that is not AWS mostly has no regions, but a signature needs one.
     return config.region or ("us-east-1" if config.endpoint_url else None)
 
 
 class _Provider:
     """Gives obstore the configured keys, so that it mixes none of the environment's in.
 
-    A profile's may be temporary: they are asked for again before long.
+    Beside keys that are plain arguments it would take a session token from the environment, which
+    belongs to other keys; every request would be refused.
     """
 
     def __init__(self, config: StoreConfig) -> None:
@@ -82,12 +83,14 @@ class _Provider:
         keys = s3_credentials(self._config)
         if keys is None:
             raise ConfigError("expected credentials in the configuration, found none")
-        again = datetime.now(UTC) + timedelta(minutes=10) if self._config.profile else None
+        # A profile's keys may be temporary, and an export takes hours: obstore asks again after
+        # this, and botocore has renewed them by then.
+        expires_at = datetime.now(UTC) + timedelta(minutes=10) if self._config.profile else None
         return {
             "access_key_id": keys.access_key_id,
             "secret_access_key": keys.secret_access_key,
             "token": keys.session_token,
-            "expires_at": again,
+            "expires_at": expires_at,
         }
 
 
@@ -118,8 +121,11 @@ def open_obstore(
             "connect_timeout": timedelta(seconds=CONNECT_S),
             "read_timeout": timedelta(seconds=idle_s),
             "timeout": timedelta(seconds=REQUEST_S),
+            # As many as may move at a time, or connections would be opened again and again.
             "pool_max_idle_per_host": "256",
         },
+        # Nothing is retried below us: attempts of two layers would multiply, and a fault that is
+        # not one of ours to retry would be sent again all the same.
         retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=REQUEST_S)},
         **{name: value for name, value in options.items() if value is not None},
     )

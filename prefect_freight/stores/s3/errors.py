@@ -25,8 +25,8 @@ CODE = re.compile(
 METADATA_SERVICES = ("//169.254.169.254/", "//169.254.170.2/", "//[fd00:ec2::254]/")  # EC2, ECS
 
 # S3's codes (API reference, "Error responses") that a status alone would put into a wrong class.
-NO_BUCKET = {"NoSuchBucket"}
-DENIED = {
+NO_BUCKET_CODES = {"NoSuchBucket"}
+DENIED_CODES = {
     "AccessDenied",
     "AccountProblem",
     "AllAccessDisabled",
@@ -39,19 +39,19 @@ DENIED = {
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
 }
-REGION = {
+OTHER_REGION_CODES = {
     "AuthorizationHeaderMalformed",
     "IllegalLocationConstraintException",
     "PermanentRedirect",
 }
-FULL = {
+FULL_CODES = {
     "InsufficientStorage",
     "InsufficientStorageSpace",
     "QuotaExceeded",
     "XMinioAdminBucketQuotaExceeded",
     "XMinioStorageFull",
 }
-PASSING = {
+RETRYABLE_CODES = {
     "BadDigest",  # the body was damaged on its way
     "ConditionalRequestConflict",
     "IncompleteBody",
@@ -61,7 +61,7 @@ PASSING = {
     "Throttling",
     "XAmzContentSHA256Mismatch",
 }
-PASSING_STATUS = {408, 409, 425, 429}
+RETRYABLE_STATUSES = {408, 409, 425, 429}
 CURES = {
     "ExpiredToken": "The credentials have expired: get new ones",
     "TokenRefreshRequired": "The credentials have expired: get new ones",
@@ -71,67 +71,73 @@ CURES = {
     "SignatureDoesNotMatch": "Check secret_access_key",
     "AccessDenied": "Check what access_key_id may do with this bucket",
 }
-CURE = "Check access_key_id, secret_access_key and session_token, and what they may do"
+DEFAULT_CURE = "Check access_key_id, secret_access_key and session_token, and what they may do"
 
 
-def translate_error(error: Exception, said: str, bucket: str, endpoint: str) -> FreightError:
-    """Return what an error of obstore or botocore means; `said` begins the message."""
+def translate_error(error: Exception, failure: str, bucket: str, endpoint: str) -> FreightError:
+    """Return what an error of obstore or botocore means; `failure` begins the message."""
     status, code, text = _take_apart(error)
     name = type(error).__name__
+    # A client without keys asks the machine's metadata service, which exists on EC2 and ECS only:
+    # elsewhere the network error means that credentials are missing, and a retry finds none either.
     asked_machine = any(service in text for service in METADATA_SERVICES)
     if name == "NoCredentialsError" or (asked_machine and (status or 0) < 500):
         return AccessError(
-            f"{said}: no credentials found in configuration, environment or machine. Set "
+            f"{failure}: no credentials found in configuration, environment or machine. Set "
             "access_key_id and secret_access_key, or profile, or anonymous: true"
         )
     if status is None and not code:
-        known = _without_answer(error, name, text, said, endpoint)
-        if known is not None:
-            return known
-    if code in NO_BUCKET:
+        unanswered = _without_answer(error, name, text, failure, endpoint)
+        if unanswered is not None:
+            return unanswered
+    if code in NO_BUCKET_CODES:
         return NoSuchBucketError(
-            f"{said}: there is no bucket {bucket!r} at {endpoint}. Create it, or check "
+            f"{failure}: there is no bucket {bucket!r} at {endpoint}. Create it, or check "
             "endpoint_url and region"
         )
-    if code in REGION or "redirect without LOCATION" in text:
-        return ConfigError(f"{said}: the bucket {bucket!r} is in another region. Set region")
+    if code in OTHER_REGION_CODES or "redirect without LOCATION" in text:
+        return ConfigError(f"{failure}: the bucket {bucket!r} is in another region. Set region")
     answered = f"{endpoint} answered {' '.join(str(word) for word in (status, code) if word)}"
-    if code in FULL or status == 507:
-        return StorageFullError(f"{said}: {answered}. Make room and run the same again")
-    if code in DENIED or status in (401, 403) or name.startswith(("PermissionDenied", "Unauth")):
-        reason = code or "permission denied"
-        return AccessError(f"{said}: {endpoint} refused it ({reason}). {CURES.get(code, CURE)}")
-    if code in PASSING or status in PASSING_STATUS:
-        return TransientError(f"{said}: {answered}")
-    return _of_object(name, status, said, answered)
+    if code in FULL_CODES or status == 507:
+        return StorageFullError(f"{failure}: {answered}. Make room and run the same again")
+    # After the codes above: the status alone does not tell, since some services answer 403 for a
+    # quota that is full, too.
+    denied = code in DENIED_CODES or name.startswith(("PermissionDenied", "Unauth"))
+    if denied or status in (401, 403):
+        reason, cure = code or "permission denied", CURES.get(code, DEFAULT_CURE)
+        return AccessError(f"{failure}: {endpoint} refused it ({reason}). {cure}")
+    if code in RETRYABLE_CODES or status in RETRYABLE_STATUSES:
+        return TransientError(f"{failure}: {answered}")
+    return _of_object(name, status, failure, answered)
 
 
-def _of_object(name: str, status: int | None, said: str, answered: str) -> FreightError:
+def _of_object(name: str, status: int | None, failure: str, answered: str) -> FreightError:
     if status == 404 or name == "FileNotFoundError":
-        return NotFoundError(f"{said}: there is no such object")
+        return NotFoundError(f"{failure}: there is no such object")
     if status == 416:
-        return IntegrityError(f"{said}: the object ends before the first byte asked for")
+        return IntegrityError(f"{failure}: the object ends before the first byte asked for")
     if status is not None and (400 <= status < 500 or status == 501):
-        return InputError(f"{said}: {answered}, and would do so again")
-    return TransientError(f"{said}: {answered}")
+        return InputError(f"{failure}: {answered}, and would do so again")
+    # 5xx, and whatever nobody has met yet: a retry too many costs seconds, one too few the export.
+    return TransientError(f"{failure}: {answered}")
 
 
 def _without_answer(
-    error: Exception, name: str, text: str, said: str, endpoint: str
+    error: Exception, name: str, text: str, failure: str, endpoint: str
 ) -> FreightError | None:
     """Return what an error means that came before S3 had answered, or None if it had."""
     if isinstance(error, ValueError) or name == "InvalidPathError":
-        return InputError(f"{said}: the client cannot carry such a key")
+        return InputError(f"{failure}: the client cannot carry such a key")
     if "scheme is not allowed" in text or "BadScheme" in text:
-        return ConfigError(f"{said}: {endpoint} is not https://. Set allow_http: true to use it")
+        return ConfigError(f"{failure}: {endpoint} is not https://. Set allow_http: true to use it")
     if "certificate" in text.lower():
-        return ConfigError(f"{said}: this machine does not trust the certificate of {endpoint}")
+        return ConfigError(f"{failure}: this machine does not trust the certificate of {endpoint}")
     if "Connect," in text or "Connect" in name:
-        return TransientError(f"{said}: no answer from {endpoint}. Is endpoint_url right?")
+        return TransientError(f"{failure}: no answer from {endpoint}. Is endpoint_url right?")
     if "TimedOut" in text or "Timeout" in name:
-        return TransientError(f"{said}: {endpoint} did not answer in time")
+        return TransientError(f"{failure}: {endpoint} did not answer in time")
     if "HTTP error" in text or name.endswith(("ConnectionError", "ConnectionClosedError")):
-        return TransientError(f"{said}: the connection to {endpoint} broke")
+        return TransientError(f"{failure}: the connection to {endpoint} broke")
     return None
 
 
@@ -143,9 +149,9 @@ def _take_apart(error: Exception) -> tuple[int | None, str, str]:
         code = str(answer.get("Error", {}).get("Code", ""))
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return status, "" if code.isdigit() else code, text
-    status_said, code_said = STATUS.search(text), CODE.search(text)
+    status_match, code_match = STATUS.search(text), CODE.search(text)
     return (
-        int(status_said[1]) if status_said else None,
-        next(filter(None, code_said.groups())) if code_said else "",
+        int(status_match[1]) if status_match else None,
+        next(filter(None, code_match.groups())) if code_match else "",
         text,
     )

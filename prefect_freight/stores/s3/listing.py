@@ -1,4 +1,4 @@
-"""Listing a bucket by botocore, for keys that obstore has no way to say.
+"""Listing a bucket by botocore, for keys that obstore cannot express.
 
 obstore's listing raises at a key with an empty segment or a control character, whoever put it
 there, and somebody else's object must not keep ours from being verified.
@@ -14,7 +14,7 @@ from prefect_freight.stores.s3.client import open_botocore
 def list_pages(
     config: StoreConfig, bucket: str, *, prefix: str, after: str
 ) -> Iterator[list[dict[str, Any]]]:
-    """Yield up to 1,000 objects at a time as S3 says them, those whose key comes after `after`.
+    """Yield up to 1,000 objects at a time as S3 lists them, those whose key comes after `after`.
 
     A page that failed can be asked for again with the same iterator.
     """
@@ -22,17 +22,19 @@ def list_pages(
 
 
 class _Pages(Iterator[list[dict[str, Any]]]):
-    # A generator would be at its end after the first error.
+    # A class, since a generator is at its end after the first error, and its caller would take the
+    # rest of the bucket for empty.
     def __init__(self, client: Any, bucket: str, prefix: str, after: str) -> None:
         self._client, self._done = client, False
-        self._asked = {"Bucket": bucket, "Prefix": prefix, "StartAfter": after}
+        self._request = {"Bucket": bucket, "Prefix": prefix, "StartAfter": after}
 
     def __next__(self) -> list[dict[str, Any]]:
         while not self._done:
-            answer = self._client.list_objects_v2(**self._asked)
+            answer = self._client.list_objects_v2(**self._request)
+            # Only now that it has answered: a request that failed leaves all as it was.
             self._done = not answer.get("IsTruncated")
-            self._asked["ContinuationToken"] = answer.get("NextContinuationToken", "")
-            if found := answer.get("Contents"):
-                objects: list[dict[str, Any]] = found
+            self._request["ContinuationToken"] = answer.get("NextContinuationToken", "")
+            objects: list[dict[str, Any]] = answer.get("Contents", [])
+            if objects:
                 return objects
         raise StopIteration

@@ -1,6 +1,6 @@
 """S3 and what speaks its protocol, by obstore's synchronous calls.
 
-obstore retries nothing here: all of that is in `prefect_freight.retry`.
+obstore retries nothing here: all retrying is in `prefect_freight.retry`.
 """
 
 import re
@@ -38,7 +38,7 @@ LARGE_PUT_BYTES, LARGE_PUT_IDLE_S = 2**20, 600
 way is idle time: a small one has to arrive within `idle_s`, a larger one within this."""
 LAST_CHARACTER = "\U0010fffd"
 """Behind every key below a folder."""
-UNCARRIED = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
+UNSUPPORTED_KEY = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 """Empty, `.` and `..` segments and control characters: obstore refuses them, or drops a `/`."""
 
 
@@ -53,7 +53,7 @@ class S3Store:
         idle_s: int = IDLE_S,
         checksum: str | None = None,
     ) -> None:
-        if prefix and UNCARRIED.search(prefix):
+        if prefix and UNSUPPORTED_KEY.search(prefix):
             raise ConfigError(f"expected s3://bucket/folder/folder, found {prefix!r} for folders")
         self._bucket, self._prefix, self._config, self._idle_s = bucket, prefix, config, idle_s
         self._checksum = checksum
@@ -81,14 +81,15 @@ class S3Store:
 
         path, client = self._path(key), self._client()
         if length == 0:
+            # HTTP has no range of no bytes; the request still tells whether the object exists.
             self._call("read", key, lambda: obstore.head(client, path))
             return b""
 
         def get() -> bytes:
             if length is not None:
                 return bytes(obstore.get_range(client, path, start=offset, length=length))
-            whole = {"range": {"offset": offset}} if offset else None
-            return bytes(obstore.get(client, path, options=whole).bytes())  # type: ignore[arg-type]
+            options = {"range": {"offset": offset}} if offset else None
+            return bytes(obstore.get(client, path, options=options).bytes())  # type: ignore[arg-type]
 
         try:
             data = self._call("read", key, get)
@@ -131,8 +132,8 @@ class S3Store:
     def write_new(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one (`If-None-Match: *`).
 
-        Where the service says that it has no conditional puts, it is looked for first: then two
-        at once may both find none.
+        A service without conditional puts is asked for the object first: then two callers at once
+        may both find none.
         """
         import obstore
         from obstore.exceptions import AlreadyExistsError
@@ -143,8 +144,10 @@ class S3Store:
             try:
                 obstore.put(client, path, data, mode="create")
             except AlreadyExistsError as error:
+                # S3 answers 409 while another put of the key is under way, which may still fail:
+                # a False here could leave the key without any object, so it is asked again.
                 if "Conflict<" in str(error) or "OperationAborted<" in str(error):
-                    raise  # another request is under way: nobody knows yet
+                    raise
                 return False
             except Exception as error:
                 if "501 Not Implemented" not in str(error):
@@ -152,25 +155,26 @@ class S3Store:
                 return None
             return True
 
-        put = self._call("write", key, create)
-        return self._write_if_missing(key, data) if put is None else put
+        was_put = self._call("write", key, create)
+        return self._write_if_missing(key, data) if was_put is None else was_put
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects, up to 1,000 in a request."""
         import obstore
 
-        named = [self._path(key) for key in keys]
-        for first in range(0, len(named), KEYS_PER_DELETE):
-            some = named[first : first + KEYS_PER_DELETE]
+        paths = [self._path(key) for key in keys]
+        for first in range(0, len(paths), KEYS_PER_DELETE):
+            batch = paths[first : first + KEYS_PER_DELETE]
             try:
-                self._call("delete", some[0], lambda: obstore.delete(self._client(), some))  # noqa: B023
+                self._call("delete", batch[0], lambda: obstore.delete(self._client(), batch))  # noqa: B023
             except NotFoundError:
                 continue
 
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield the objects below a prefix, in the server's order.
 
-        A listing that breaks is taken up where it broke, since its caller could only begin anew.
+        A listing that breaks goes on where it broke, which its caller could not do: among a million
+        keys, one that began anew after each fault might never end.
         """
         for page in self._list(prefix, without):
             if not without:
@@ -187,7 +191,7 @@ class S3Store:
 
         def next_page() -> Any:
             nonlocal stream
-            if stream is None:
+            if stream is None:  # the first time, or after an error: behind the last key seen
                 # Of an answer's size, so that no more is asked for of what is left out.
                 rows = KEYS_PER_ANSWER if without else ROWS_PER_PAGE
                 stream = obstore.list(
@@ -195,10 +199,10 @@ class S3Store:
                 )
             try:
                 return next(stream, None)
-            except InvalidPathError:  # somebody's key that obstore cannot say
+            except InvalidPathError:  # somebody's key that obstore cannot express
                 return self._list_any_keys(prefix, last)
             except Exception:
-                stream = None
+                stream = None  # one that has failed cannot be asked for its next page
                 raise
 
         while page := retrying(lambda: self._call("list", prefix, next_page)):
@@ -223,7 +227,7 @@ class S3Store:
         )
         while page := retrying(lambda: self._call("list", prefix, lambda: next(pages, None))):
             yield to_page(
-                (found["Key"].removeprefix(root), found["Size"], found["ETag"]) for found in page
+                (item["Key"].removeprefix(root), item["Size"], item["ETag"]) for item in page
             )
 
     def _write_if_missing(self, key: str, data: bytes) -> bool:
@@ -235,7 +239,7 @@ class S3Store:
         return False
 
     def _path(self, key: str) -> str:
-        if UNCARRIED.search(key):
+        if UNSUPPORTED_KEY.search(key):
             raise InputError(
                 f"expected a key without empty, '.' or '..' segments and control characters, "
                 f"found {key!r} for {self.url}"
@@ -249,6 +253,8 @@ class S3Store:
         return key
 
     def _client(self, put_bytes: int = 0) -> "obstore.store.S3Store":
+        # The time-outs of a client are fixed when it is made, so there is one of each kind. Two
+        # threads may both make it: one of the two is dropped, and nothing else comes of it.
         idle_s = LARGE_PUT_IDLE_S if put_bytes > LARGE_PUT_BYTES else self._idle_s
         if idle_s not in self._opened:
             self._opened[idle_s] = open_obstore(
@@ -262,7 +268,8 @@ class S3Store:
         except FreightError:
             raise
         except Exception as error:  # noqa: BLE001 - translated
-            said = f"could not {verb} {key!r} in {self.url}"
+            failure = f"could not {verb} {key!r} in {self.url}"
             endpoint = self._config.endpoint_url or "S3"
-            known = translate_error(error, said, self._bucket, endpoint)
-        raise known  # out here the library's error, which may quote a secret, isn't its context
+            translated = translate_error(error, failure, self._bucket, endpoint)
+        # Raised out here, so that the library's error, which may quote a secret, isn't its context.
+        raise translated
