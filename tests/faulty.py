@@ -43,8 +43,8 @@ class FaultyStore:
     def delete(self, keys: Iterable[str]) -> None:
         self._store.delete(keys)
 
-    def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        return self._store.list(prefix)
+    def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
+        return self._store.list(prefix, without=without)
 
 
 class FaultyObjectStore(ObjectStore):

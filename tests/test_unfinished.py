@@ -71,9 +71,9 @@ class DyingStore:
         self._change()
         self._store.delete(keys)
 
-    def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
+    def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         self._live()
-        return self._store.list(prefix)
+        return self._store.list(prefix, without=without)
 
 
 def cut_off(source: Path, copy: Path, changes: int, **options: object) -> bool:
