@@ -8,10 +8,11 @@ from prefect_freight.config import StoreConfig
 from prefect_freight.control.runs import Run, read_last, read_runs
 from prefect_freight.errors import InputError
 from prefect_freight.model import FORMAT_VERSION, Format, Job, Options, Snapshot, VerifyLevel
+from prefect_freight.plan.differences import Differences
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
 from prefect_freight.steps.preview import preview
-from prefect_freight.steps.verify_copy import Differences, compare
+from prefect_freight.steps.verify_copy import compare
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 

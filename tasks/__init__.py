@@ -8,6 +8,7 @@ if __name__ != "prefect_freight.tasks":
 
 from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
 from prefect_freight.tasks.steps import (
+    compute_diff,
     finish,
     look_at_job,
     move_unit,
@@ -20,6 +21,7 @@ from prefect_freight.tasks.steps import (
 __all__ = [
     "Attempts",
     "UnitIncompleteError",
+    "compute_diff",
     "finish",
     "look_at_job",
     "move_unit",

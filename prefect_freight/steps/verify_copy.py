@@ -10,56 +10,40 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_freight.control.checksums import keep_checksums
 from prefect_freight.control.state import count_copy, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.model import CONTROL_AREA, Job, VerifyLevel
+from prefect_freight.plan.differences import NAMED, Differences
 from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
+from prefect_freight.sources import Source
 from prefect_freight.steps.partitions import partitioned
 from prefect_freight.stores import Store
 
 WANTED = pa.schema([("key", pa.string()), ("size", pa.int64()), ("checksum", pa.binary())])
 FOUND = pa.schema([("key", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
-NAMED = 1000
 READERS = 16
 MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"
 MD5_ETAG = re.compile(r'^"?([0-9a-f]{32})"?$')
 
 
-@dataclass(slots=True)
-class Differences:
-    """How a destination differs from a manifest: how many keys, and the first of them by name."""
+def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
+    """Compare the copy with the manifest, and with the source, as far as the options ask for it."""
+    keep_checksums(destination, job)
+    # A resumed run takes a ledger's word for what lies there, so that much is looked at anyhow.
+    resumed = job.resumed and job.options.verify == "none"
+    differences = compare(destination, job, "sizes" if resumed else job.options.verify)
+    if job.options.verify == "values":
+        # Here, and not at the top: it brings zarr along, which few exports need.
+        from prefect_freight.formats.zarr.values import compare_values
 
-    missing: int = 0
-    wrong: int = 0
-    foreign: int = 0
-    missing_keys: list[str] = field(default_factory=list)
-    wrong_keys: list[tuple[str, str]] = field(default_factory=list)
-    """(key, what was expected and what was found)."""
-    foreign_keys: list[str] = field(default_factory=list)
-
-    @property
-    def whole(self) -> bool:
-        """All that must be there is there; foreign objects do not count."""
-        return not self.missing and not self.wrong
-
-    def lines(self) -> list[str]:
-        """Say each difference that keeps the copy from being whole, by name."""
-        lines = [f"missing {key}" for key in self.missing_keys]
-        lines += [f"wrong {key}: {said}" for key, said in self.wrong_keys]
-        unnamed = self.missing + self.wrong - len(lines)
-        return lines + ([f"and {unnamed} more"] if unnamed else [])
-
-    def add_wrong(self, key: str, said: str) -> None:
-        """Count an object that is not what it should be."""
-        self.wrong += 1
-        if len(self.wrong_keys) < NAMED:
-            self.wrong_keys.append((key, said))
+        compare_values(source, destination, job, differences)
+    return differences
 
 
 def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:

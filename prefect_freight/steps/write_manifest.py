@@ -7,7 +7,12 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.manifest import ArrayRecord, ManifestWriter, read_manifest
+from prefect_freight.control.manifest import (
+    ArrayRecord,
+    Manifest,
+    ManifestWriter,
+    read_manifest,
+)
 from prefect_freight.control.marker import withdraw_markers
 from prefect_freight.control.runs import forget_run
 from prefect_freight.control.state import RecordedState, State
@@ -21,7 +26,7 @@ from prefect_freight.formats.zarr.consolidated import (
 from prefect_freight.formats.zarr.documents import TargetArray
 from prefect_freight.formats.zarr.layout import array_record, plan_target, read_entries
 from prefect_freight.formats.zarr.withdraw import plan_withdrawals
-from prefect_freight.model import Job, Plan, Round
+from prefect_freight.model import Job, Round
 from prefect_freight.plan.entries import (
     delete_entries,
     document_entries,
@@ -35,7 +40,7 @@ from prefect_freight.steps.open_job import earlier_runs
 from prefect_freight.stores import Store
 
 
-def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
+def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
     """Write the job's manifest at the destination, or read the one that an earlier run left.
 
     After it the markers of earlier exports are gone, since what they vouch for may now change.
@@ -46,7 +51,7 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
     if written is not None:
         # The run that wrote it may have been killed before it came to this.
         withdraw_markers(destination, earlier_runs(destination, job))
-        return written.plan
+        return written
     writer = ManifestWriter(destination, job.area)
     try:
         Planning(source, destination, job, state_of(source, destination, job), writer).run()
@@ -55,7 +60,7 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Plan:
             forget_run(destination, job)
         raise
     withdraw_markers(destination, earlier_runs(destination, job))
-    return writer.manifest.plan
+    return writer.manifest
 
 
 def state_of(source: Source, destination: Store, job: Job) -> State:

@@ -10,8 +10,8 @@ import zarr
 
 from prefect_freight.formats.zarr.view import ZarrView
 from prefect_freight.model import Format, Job
+from prefect_freight.plan.differences import Differences
 from prefect_freight.sources import Source
-from prefect_freight.steps.verify_copy import Differences
 from prefect_freight.stores import Store
 
 BLOCK_BYTES = 64 * 2**20
