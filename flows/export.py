@@ -1,65 +1,23 @@
-"""The export of a repository as a flow: the steps of `prefect_freight.exporting`, as tasks."""
+"""The export of a repository as a flow: `prefect_freight.exporting`, run by Prefect."""
 
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
-from prefect.client.orchestration import get_client
-from prefect.futures import PrefectFuture, as_completed
 from prefect.logging import get_logger
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BeforeValidator, Field
 
-from prefect_freight import tasks
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.config import StoreConfig
-from prefect_freight.control.lock import Lock
-from prefect_freight.errors import FreightError, IncompleteError, InputError, UnsoundError
-from prefect_freight.events import Event, Notice
-from prefect_freight.exporting import (
-    MAX_CONCURRENCY,
-    ROUND_TEXT,
-    checked,
-    fail,
-    hold_lock,
-    plan_options,
-    report_finished,
-    require_whole,
-    settle,
-)
+from prefect_freight.exporting import MAX_CONCURRENCY, plan_options, run_export
 from prefect_freight.flows.opening import open_given_source, open_given_store, place_of
-from prefect_freight.flows.progress import Logger, Progress, unimportant
-from prefect_freight.flows.summary import (
-    artifact_key,
-    plan_text,
-    run_tags,
-    short_name,
-    summary_line,
-    summary_markdown,
-)
-from prefect_freight.model import (
-    ExportReport,
-    Format,
-    Job,
-    OnExisting,
-    Outcome,
-    Plan,
-    Round,
-    Unit,
-    VerifyLevel,
-)
-from prefect_freight.sources import Source
-from prefect_freight.steps.move_unit import GIVE_UP_AFTER, OPEN_BATCHES
-from prefect_freight.stores import Store
+from prefect_freight.flows.runner import WORKERS, PrefectRunner
+from prefect_freight.flows.summary import short_name
+from prefect_freight.model import ExportReport, Format, OnExisting, VerifyLevel
 
-WORKERS = 2
-"""Units under way at a time: each has threads of its own, so more would win nothing."""
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=WORKERS)
-SIDE_BY_SIDE = (Round.CHUNKS, Round.DELETES)
-"""Rounds whose units may be moved in any order."""
 STARTUP_S = 60
 """How long the embedded server may take: with a fresh home on a busy machine, over 20 s."""
 
@@ -113,26 +71,11 @@ def export_repo(
         on_existing: What to do where the destination holds anything that is not ours: refuse, or
             merge, which keeps it and writes beside it.
     """
-    log = get_run_logger()
     options = plan_options(format, concurrency, verify, on_existing, from_ref=from_ref)
-    opened, store = open_given_source(source), checked(open_given_store(destination), options)
-    snapshot = tasks.resolve(opened, ref)
-    log.info("%s of %s is snapshot %s", ref, opened.url, snapshot.id)
-    job = tasks.look_at_job(opened, store, snapshot, options)
-    _tag_run(job, log)
-    if job.finished:
-        return _finished(store, job, log)
-    with hold_lock(store, lambda event: _log_event(event, log)) as lock:
-        # Looked at again: another export may have ended between the look and the lock.
-        job = tasks.open_job(opened, store, snapshot, options)
-        if job.finished:
-            return _finished(store, job, log)
-        try:
-            return _Export(opened, store, job, lock, concurrency, log).run()
-        except UnsoundError:
-            log.warning("All of it is copied anew: what earlier runs recorded is not there")
-            job = tasks.open_job(opened, store, snapshot, options)
-            return _Export(opened, store, job, lock, concurrency, log).run()
+    runner = PrefectRunner(concurrency, get_run_logger())
+    return run_export(
+        open_given_source(source), open_given_store(destination), ref, options, runner
+    )
 
 
 def run_export_flow(
@@ -157,131 +100,3 @@ def run_export_flow(
     ):
         report: ExportReport = export_repo(given_source, given_destination, **options)
         return report
-
-
-class _Export:
-    """An opened export, whose steps run as tasks; `prefect_freight.exporting` runs the same."""
-
-    def __init__(
-        self,
-        source: Source,
-        destination: Store,
-        job: Job,
-        lock: Lock,
-        concurrency: int,
-        log: Logger,
-    ) -> None:
-        self._source, self._destination, self._job = source, destination, job
-        self._lock, self._concurrency, self._log = lock, concurrency, log
-        self._under_way: dict[PrefectFuture[Outcome], tasks.Attempts] = {}
-        self._outcome = Outcome()
-        self._plan: Plan | None = None
-
-    def run(self) -> ExportReport:
-        try:
-            report = self._steps()
-        except InputError:
-            raise
-        except BaseException as error:
-            # A cancelled run too (TerminationSignal): the destination must say so, and nothing may
-            # move any more once another export gets the lock.
-            self._stop_units()
-            report = fail(self._destination, self._job, self._plan, self._outcome, error)
-            reason = str(error) or type(error).__name__
-            self._log.error("Not whole: %s (see %s)", reason, report.marker)
-            _summarise(report, self._outcome, self._log, reason)
-            if isinstance(error, FreightError) and not isinstance(error, UnsoundError):
-                raise IncompleteError(str(error), report) from error
-            raise
-        self._log.info("Whole: %s says so", report.marker)
-        _summarise(report, self._outcome, self._log)
-        return report
-
-    def _steps(self) -> ExportReport:
-        manifest = tasks.write_manifest(self._source, self._destination, self._job)
-        plan = self._plan = tasks.compute_diff(self._destination, self._job, manifest)
-        self._log.info("Manifest: %s", plan_text(plan))
-        progress = Progress(self._job, plan, self._log)
-        for round_, text in ROUND_TEXT.items():
-            if plan.of(round_):
-                self._log.info("%s", text)
-                for units in plan.phases(round_):
-                    self._move(units, progress, side_by_side=round_ in SIDE_BY_SIDE)
-                    require_whole(self._outcome)
-                settle(self._job, plan, round_)
-        progress.show(self._outcome, last=True)
-        differences = tasks.verify_copy(self._source, self._destination, self._job)
-        self._lock.check()
-        return tasks.finish(self._destination, self._job, plan, self._outcome, differences)
-
-    def _move(self, units: tuple[Unit, ...], progress: Progress, *, side_by_side: bool) -> None:
-        workers = min(WORKERS, self._concurrency, len(units)) if side_by_side else 1
-        together = [units] if workers > 1 else [(unit,) for unit in units]
-        for some in together:
-            for future in as_completed([self._submit(unit, workers) for unit in some]):
-                self._take(future)
-                self._lock.check()
-                progress.show(self._outcome)
-
-    def _submit(self, unit: Unit, workers: int) -> PrefectFuture[Outcome]:
-        attempts = tasks.Attempts()
-        future = tasks.move_unit.submit(
-            self._source,
-            self._destination,
-            self._job,
-            unit,
-            threads=self._concurrency // workers,
-            open_batches=OPEN_BATCHES // workers,
-            attempts=attempts,
-        )
-        self._under_way[future] = attempts
-        return future
-
-    def _take(self, future: PrefectFuture[Outcome]) -> None:
-        """Add a unit's outcome; what failed stops no other unit, unless nothing works any more."""
-        result = future.result(raise_on_failure=False)
-        match result:
-            case Outcome() as outcome:
-                del self._under_way[future]
-                self._outcome += outcome
-            case tasks.UnitIncompleteError(outcome=outcome):
-                del self._under_way[future]
-                self._outcome += outcome
-                if len(outcome.failures) >= GIVE_UP_AFTER and not outcome.transferred:
-                    require_whole(self._outcome)
-            case BaseException() as error:
-                raise error
-
-    def _stop_units(self) -> None:
-        for attempts in self._under_way.values():
-            outcome = attempts.stop()
-            # What was not begun has not failed.
-            failures = tuple(f for f in outcome.failures if f.kind != IncompleteError.kind)
-            self._outcome += replace(outcome, failures=failures)
-        self._under_way.clear()
-
-
-def _finished(store: Store, job: Job, log: Logger) -> ExportReport:
-    log.info("A whole copy of this snapshot lies at %s already", store.url)
-    report = report_finished(store, job)
-    _summarise(report, Outcome(), log)
-    return report
-
-
-def _log_event(event: Event, log: Logger) -> None:
-    if isinstance(event, Notice):
-        log.warning("%s", event.text)
-
-
-def _tag_run(job: Job, log: Logger) -> None:
-    with unimportant(log, "tags"), get_client(sync_client=True) as client:
-        client.update_flow_run(flow_run.id, tags=[*flow_run.tags, *run_tags(job)])
-
-
-def _summarise(report: ExportReport, outcome: Outcome, log: Logger, reason: str = "") -> None:
-    with unimportant(log, "summary artifact"):
-        create_markdown_artifact(
-            summary_markdown(report, outcome, reason),
-            key=artifact_key("export", report.destination),
-            description=summary_line(report),
-        )

@@ -43,10 +43,10 @@ class Progress:
             # It would be a coroutine in an asynchronous flow; this one is not.
             self._artifact = cast("UUID", created)
 
-    def show(self, outcome: Outcome, *, last: bool = False) -> None:
-        """Show what was done so far, unless it was shown just now; the last time always."""
-        now = self._clock()
-        done = outcome.transferred + outcome.skipped + outcome.deleted
+    def show(self, outcome: Outcome) -> None:
+        """Show what was done so far, unless it was shown just now; the end of it always."""
+        now, done = self._clock(), outcome.done
+        last = done >= self._plan.objects
         text = progress_text(done, self._plan, outcome.bytes, now - self._began)
         if last or now - self._line_at >= LINE_EVERY_S:
             self._line_at = now

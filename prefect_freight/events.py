@@ -1,7 +1,13 @@
-"""What a run tells of itself, while it runs."""
+"""What a run tells of itself, while it runs.
+
+Whoever listens shows them: the command line as a bar and lines, Prefect's runner as log lines,
+artifacts and tags. Nothing that an export does depends on what becomes of an event.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from prefect_freight.model import ExportReport, Job, Outcome, Plan, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +25,35 @@ class StepFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolved:
+    """The ref is pinned: this snapshot is exported, whatever becomes of the ref."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The destination was looked at: this is the export, and `finished` if it lies there whole."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """The manifest is written: this much is to be moved."""
 
-    objects: int
-    bytes: int
+    job: Job
+    plan: Plan
+
+    @property
+    def objects(self) -> int:
+        """How many objects are put or deleted."""
+        return self.plan.objects
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes are put."""
+        return self.plan.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +65,33 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class UnitEnded:
+    """A unit's work is over, well or not."""
+
+    total: Outcome
+    """What all units up to now came to together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something that the user ought to know and that stops nothing."""
 
     text: str
 
 
-Event = StepStarted | StepFinished | Planned | Moved | Notice
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The export is over, and the destination says so; of a refused one nothing is told."""
+
+    report: ExportReport
+    outcome: Outcome
+    reason: str = ""
+    """Why the copy is not whole."""
+
+
+Event = (
+    StepStarted | StepFinished | Resolved | Opened | Planned | Moved | UnitEnded | Notice | Ended
+)
 OnEvent = Callable[[Event], None]
 
 

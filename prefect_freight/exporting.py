@@ -1,23 +1,27 @@
-"""The main path: one export, its steps in order, and the plain loop that runs them.
+"""The main path: one export, its steps in order.
 
-Each step is a function of small picklable arguments; the Prefect flow runs the same steps as tasks.
+`run_export` is all of it, for every runner (`prefect_freight.runner`): what is tried once more,
+what counts as failed, who holds the lock, and when one phase may follow another stand here and
+nowhere else. Each step is a function of small picklable arguments, in a module of its own name.
 """
 
-import time
-from collections.abc import Callable
 from pathlib import PurePath
 from typing import get_args
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.control.lock import Lock, hold_lock
+from prefect_freight.control.manifest import Manifest
 from prefect_freight.errors import FreightError, IncompleteError, InputError, UnsoundError
 from prefect_freight.events import (
-    Event,
+    Ended,
     Notice,
     OnEvent,
+    Opened,
     Planned,
+    Resolved,
     StepFinished,
     StepStarted,
+    UnitEnded,
     ignore_event,
 )
 from prefect_freight.model import (
@@ -30,48 +34,22 @@ from prefect_freight.model import (
     Plan,
     Preview,
     Round,
-    Snapshot,
     Unit,
     VerifyLevel,
 )
 from prefect_freight.plan.phases import Phases, check_phases
+from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
 from prefect_freight.steps.compute_diff import compute_diff
-from prefect_freight.steps.finish import (
-    fail,
-    finish,
-    report_finished,
-    require_whole,
-    verify_copy,
-)
-from prefect_freight.steps.move_unit import move_unit
+from prefect_freight.steps.finish import fail, finish, report_finished, require_done, settle
 from prefect_freight.steps.open_job import look_at_job, open_job
 from prefect_freight.steps.preview import preview
+from prefect_freight.steps.resolve import resolve
+from prefect_freight.steps.verify_copy import verify_copy
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store, with_checksums
-
-__all__ = [
-    "ROUND_TEXT",
-    "checked",
-    "compute_diff",
-    "dry_run",
-    "export",
-    "fail",
-    "finish",
-    "hold_lock",
-    "look_at_job",
-    "move_unit",
-    "open_job",
-    "plan_options",
-    "report_finished",
-    "require_whole",
-    "resolve",
-    "settle",
-    "verify_copy",
-    "write_manifest",
-]
 
 MAX_CONCURRENCY = 256
 ROUND_TEXT = {
@@ -83,6 +61,114 @@ ROUND_TEXT = {
     Round.ROOT: "Writing consolidated metadata",
     Round.DELETES: "Deleting what is gone",
 }
+"""What is moved, in this order."""
+
+
+def run_export(
+    source: Source, destination: Store, ref: str, options: Options, runner: Runner
+) -> ExportReport:
+    """Make the destination a plain copy of a snapshot, and return the report of it.
+
+    An error before anything is planned (`InputError`) is raised as it is, with nothing left behind.
+    Any later one stops all that moves and leaves the marker of a failure, before the lock is given
+    up and the error raised: as `IncompleteError` with the report, or as it is if it is none of
+    ours (an interrupt).
+    """
+    destination = checked(destination, options)
+    snapshot = runner.step(resolve, source, ref)
+    runner.tell(Resolved(snapshot))
+    job = runner.step(look_at_job, source, destination, snapshot, options)
+    runner.tell(Opened(job))
+    if job.finished:
+        return _found_finished(destination, job, runner)
+    with hold_lock(destination, runner.tell) as lock:
+        # Looked at again: another export may have ended between the look and the lock.
+        job = runner.step(open_job, source, destination, snapshot, options)
+        if job.finished:
+            return _found_finished(destination, job, runner)
+        try:
+            return _Attempt(source, destination, job, runner, lock).run()
+        except UnsoundError as error:
+            # Once is enough: an attempt that relies on no earlier record cannot be unsound.
+            runner.tell(Notice(f"{error}: doing so, all of it is copied anew"))
+            job = runner.step(open_job, source, destination, snapshot, options)
+            return _Attempt(source, destination, job, runner, lock).run()
+
+
+def _found_finished(destination: Store, job: Job, runner: Runner) -> ExportReport:
+    report = report_finished(destination, job)
+    runner.tell(Ended(report, Outcome()))
+    return report
+
+
+class _Attempt:
+    """One attempt at an opened export: what is planned, and what came of it up to now."""
+
+    def __init__(
+        self, source: Source, destination: Store, job: Job, runner: Runner, lock: Lock
+    ) -> None:
+        self._source, self._destination, self._job = source, destination, job
+        self._runner, self._lock = runner, lock
+        self._manifest: Manifest | None = None
+        self._plan: Plan | None = None
+        self._total = Outcome()
+
+    def run(self) -> ExportReport:
+        """Run all steps; whatever stops them is recorded at the destination, and raised."""
+        try:
+            report = self._steps()
+        except BaseException as error:
+            # All of them, an interrupt and a cancelled flow too: the destination must say so.
+            if isinstance(error, InputError) and self._manifest is None:
+                raise  # refused, and nothing was left behind
+            report = self._fail(error)
+            if isinstance(error, FreightError) and not isinstance(error, UnsoundError):
+                raise IncompleteError(str(error), report) from error
+            raise
+        self._runner.tell(Ended(report, self._total))
+        return report
+
+    def _steps(self) -> ExportReport:
+        source, destination, job, runner = self._source, self._destination, self._job, self._runner
+        manifest = self._manifest = runner.step(write_manifest, source, destination, job)
+        plan = self._plan = runner.step(compute_diff, destination, job, manifest)
+        runner.tell(Planned(job, plan))
+        for round_, text in ROUND_TEXT.items():
+            if plan.of(round_):
+                runner.tell(StepStarted(text))
+                for units in plan.phases(round_):
+                    self._move(units)
+                runner.tell(StepFinished(text))
+                settle(job, plan, round_)
+        differences = runner.step(verify_copy, source, destination, job)
+        # Or a marker would vouch for what another export is changing already.
+        self._lock.check()
+        return runner.step(finish, destination, job, plan, self._total, differences)
+
+    def _move(self, units: tuple[Unit, ...]) -> None:
+        """Move the units of a phase; raises unless all of it is done."""
+        phase = Outcome()
+        self._lock.check()
+        for outcome in self._runner.move(self._source, self._destination, self._job, units):
+            phase += outcome
+            self._total += outcome
+            self._runner.tell(UnitEnded(self._total))
+            if outcome.gave_up:
+                break  # the store is gone or full: no other unit is begun
+            self._lock.check()
+        # Planned equals done, or nothing that vouches for it is published.
+        require_done(units, phase)
+
+    def _fail(self, error: BaseException) -> ExportReport:
+        # First of all: once the destination says so, and once another export gets the lock, no unit
+        # may put anything any more.
+        self._total += self._runner.stop()
+        locked = not self._lock.lost()
+        job, plan, total = self._job, self._plan, self._total
+        report = fail(self._destination, job, plan, total, error, locked=locked)
+        if not isinstance(error, UnsoundError):  # which is not the end yet
+            self._runner.tell(Ended(report, total, str(error) or type(error).__name__))
+        return report
 
 
 def export(
@@ -127,25 +213,7 @@ def export(
         on_event=on_event,
     )
     source, destination = _opened(source, source_config, destination, config)
-    destination = checked(destination, options)
-    step = _Steps(on_event)
-    snapshot = step(f"Resolving {ref}", lambda: resolve(source, ref))
-    job = step(
-        f"Checking {destination.url}", lambda: look_at_job(source, destination, snapshot, options)
-    )
-    if job.finished:
-        return report_finished(destination, job)
-    with hold_lock(destination, on_event) as lock:
-        # Looked at again: another export may have ended between the look and the lock.
-        job = open_job(source, destination, snapshot, options)
-        if job.finished:
-            return report_finished(destination, job)
-        try:
-            return _Export(source, destination, job, concurrency, step, lock).run()
-        except UnsoundError as error:
-            on_event(Notice(f"{error}: doing so, all of it is copied anew"))
-            job = open_job(source, destination, snapshot, options)
-            return _Export(source, destination, job, concurrency, step, lock).run()
+    return run_export(source, destination, ref, options, PlainRunner(concurrency, on_event))
 
 
 def dry_run(
@@ -166,12 +234,10 @@ def dry_run(
     """
     options = plan_options(format, 1, "sizes", on_existing, from_ref=from_ref, on_event=on_event)
     source, destination = _opened(source, source_config, destination, config)
-    step = _Steps(on_event)
-    snapshot = step(f"Resolving {ref}", lambda: resolve(source, ref))
-    job = step(
-        f"Checking {destination.url}", lambda: look_at_job(source, destination, snapshot, options)
-    )
-    return step("Comparing", lambda: preview(source, destination, job))
+    runner = PlainRunner(1, on_event)
+    snapshot = runner.step(resolve, source, ref)
+    job = runner.step(look_at_job, source, destination, snapshot, options)
+    return runner.step(preview, source, destination, job)
 
 
 def _opened(
@@ -217,86 +283,3 @@ def plan_options(
 def checked(destination: Store, options: Options) -> Store:
     """Return the destination as the options want it written: with checksums or without."""
     return destination if options.verify in ("none", "sizes") else with_checksums(destination)
-
-
-def resolve(source: Source, ref: str) -> Snapshot:
-    """Pin the ref: return the snapshot that it names now."""
-    return source.resolve(ref)
-
-
-def settle(job: Job, plan: Plan, ended: Round) -> None:
-    """Wait after a round, if the next one takes away what a reader may have just opened."""
-    if ended is Round.WITHDRAW or (ended is Round.ROOT and plan.of(Round.DELETES)):
-        time.sleep(job.options.settle_s)
-
-
-class _Steps:
-    """Runs steps one after the other and tells of each."""
-
-    def __init__(self, on_event: OnEvent) -> None:
-        self.tell: Callable[[Event], None] = on_event
-
-    def __call__[T](self, text: str, step: Callable[[], T]) -> T:
-        self.tell(StepStarted(text))
-        result = step()
-        self.tell(StepFinished(text))
-        return result
-
-
-class _Export:
-    """An opened export, run in this process."""
-
-    def __init__(
-        self, source: Source, destination: Store, job: Job, threads: int, step: _Steps, lock: Lock
-    ) -> None:
-        self._source, self._destination, self._job = source, destination, job
-        self._threads, self._step, self._lock = threads, step, lock
-        self._outcome = Outcome()
-        self._plan: Plan | None = None
-
-    def run(self) -> ExportReport:
-        try:
-            return self._steps()
-        except InputError:
-            raise
-        except BaseException as error:
-            # An interrupt too: whatever stopped the export, the destination must say so.
-            report = fail(self._destination, self._job, self._plan, self._outcome, error)
-            if isinstance(error, FreightError) and not isinstance(error, UnsoundError):
-                raise IncompleteError(str(error), report) from error
-            raise
-
-    def _steps(self) -> ExportReport:
-        source, destination, job, step = self._source, self._destination, self._job, self._step
-        text = f"Generating the manifest of snapshot {job.snapshot.id}"
-        manifest = step(text, lambda: write_manifest(source, destination, job))
-        text = "Computing the difference"
-        plan = self._plan = step(text, lambda: compute_diff(destination, job, manifest))
-        step.tell(Planned(plan.objects, plan.bytes))
-        for round_, text in ROUND_TEXT.items():
-            if plan.of(round_):
-                step(text, lambda round_=round_: self._move(plan.phases(round_)))  # type: ignore[misc]
-                settle(job, plan, round_)
-        differences = step("Verifying the copy", lambda: verify_copy(source, destination, job))
-        self._lock.check()
-        return step(
-            "Writing the marker",
-            lambda: finish(destination, job, plan, self._outcome, differences),
-        )
-
-    def _move(self, phases: list[tuple[Unit, ...]]) -> None:
-        for units in phases:
-            self._move_units(units)
-            require_whole(self._outcome)
-
-    def _move_units(self, units: tuple[Unit, ...]) -> None:
-        for unit in units:
-            self._lock.check()
-            self._outcome += move_unit(
-                self._source,
-                self._destination,
-                self._job,
-                unit,
-                threads=self._threads,
-                on_event=self._step.tell,
-            )

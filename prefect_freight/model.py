@@ -223,6 +223,13 @@ class Outcome:
     """Objects that the ledger said were there already."""
     deleted: int = 0
     failures: tuple[Failure, ...] = ()
+    gave_up: bool = False
+    """Nothing works any more, a store is gone or full: no other unit is worth beginning."""
+
+    @property
+    def done(self) -> int:
+        """How many objects are as they are wanted."""
+        return self.transferred + self.skipped + self.deleted
 
     def __add__(self, other: "Outcome") -> "Outcome":
         """Return the outcome of both."""
@@ -232,6 +239,7 @@ class Outcome:
             self.skipped + other.skipped,
             self.deleted + other.deleted,
             self.failures + other.failures,
+            self.gave_up or other.gave_up,
         )
 
 

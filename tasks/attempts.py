@@ -14,6 +14,8 @@ class UnitIncompleteError(Exception):
         self.outcome = outcome
 
     def __str__(self) -> str:
+        if not self.outcome.failures:
+            return f"stopped when {self.outcome.done} objects were done"
         first, *more = self.outcome.failures
         others = f" and {len(more)} more" if more else ""
         return f"could not {first.action} {first.key!r}{others}: {first.message}"
@@ -48,9 +50,13 @@ class Attempts:
             self.outcome = combine(self.outcome, attempt(self._stopped.is_set))
             return self.outcome
 
+    def stop_soon(self) -> None:
+        """Have the attempt under way begin no further object; none follows."""
+        self._stopped.set()
+
     def stop(self) -> Outcome:
         """Return what all attempts came to once nothing moves any more; none follows."""
-        self._stopped.set()
+        self.stop_soon()
         with self._under_way:
             return self.outcome
 
@@ -59,7 +65,7 @@ def combine(earlier: Outcome, again: Outcome) -> Outcome:
     """Return the outcome of an attempt and the next one, which skips what the first one moved.
 
     >>> combine(Outcome(transferred=3, bytes=30, skipped=1), Outcome(1, 10, skipped=4))
-    Outcome(transferred=4, bytes=40, skipped=1, deleted=0, failures=())
+    Outcome(transferred=4, bytes=40, skipped=1, deleted=0, failures=(), gave_up=False)
     """
     done = earlier.transferred + earlier.deleted
     return Outcome(
@@ -68,4 +74,5 @@ def combine(earlier: Outcome, again: Outcome) -> Outcome:
         max(earlier.skipped, again.skipped - done),
         earlier.deleted + again.deleted,
         again.failures,
+        again.gave_up,
     )

@@ -1,19 +1,32 @@
-"""The steps of `prefect_freight.exporting` as tasks.
+"""The steps of an export as tasks: compose them in flows of your own.
 
-What they are given is small and picklable, so that they run on any task runner. Each may run twice
-with the same result.
+A task is its step (`prefect_freight.steps`) under the step's name, with Prefect's retries around
+it; `export_repo` is all of them in their order. What they are given is small and picklable, so that
+they run on any task runner, and each may run twice with the same result. The lock is not theirs: a
+flow whose tasks write at a destination holds `prefect_freight.control.lock.hold_lock` meanwhile.
+
+In the examples, which go on from one another, `source` and `destination` are what
+`prefect_freight.sources.kinds.open_source` and `prefect_freight.stores.urls.open_store` return, and
+`options` are `prefect_freight.model.Options()`.
 """
 
 from collections.abc import Callable
 
 from prefect import task
 
-from prefect_freight import exporting
 from prefect_freight.control.manifest import Manifest
 from prefect_freight.model import ExportReport, Job, Options, Outcome, Plan, Snapshot, Unit
 from prefect_freight.plan.differences import Differences
 from prefect_freight.sources import Source
+from prefect_freight.steps.compute_diff import compute_diff as run_compute_diff
+from prefect_freight.steps.finish import finish as run_finish
 from prefect_freight.steps.move_unit import OPEN_BATCHES
+from prefect_freight.steps.move_unit import move_unit as run_move_unit
+from prefect_freight.steps.open_job import look_at_job as run_look_at_job
+from prefect_freight.steps.open_job import open_job as run_open_job
+from prefect_freight.steps.resolve import resolve as run_resolve
+from prefect_freight.steps.verify_copy import verify_copy as run_verify_copy
+from prefect_freight.steps.write_manifest import write_manifest as run_write_manifest
 from prefect_freight.stores import Store
 from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
 from prefect_freight.tasks.retries import STEP
@@ -21,32 +34,62 @@ from prefect_freight.tasks.retries import STEP
 
 @task(**STEP, task_run_name="resolve {ref}")
 def resolve(source: Source, ref: str) -> Snapshot:
-    """Pin the ref: return the snapshot that it names now."""
-    return exporting.resolve(source, ref)
+    """Pin the ref: return the snapshot that it names now.
+
+    A flow that only wants to know whether there is anything new needs no more than that::
+
+        snapshot = resolve(source, "main")
+    """
+    return run_resolve(source, ref)
 
 
 @task(**STEP, task_run_name="look at destination")
 def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
-    """Return the job of this export at this destination; nothing is written."""
-    return exporting.look_at_job(source, destination, snapshot, options)
+    """Return the job of this export at this destination; nothing is written.
+
+    For instance, to do something else where the copy is whole already::
+
+        job = look_at_job(source, destination, snapshot, options)
+        if not job.finished:
+            ...
+    """
+    return run_look_at_job(source, destination, snapshot, options)
 
 
 @task(**STEP, task_run_name="open destination")
 def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
-    """Return the job of this export at this destination, recorded there as begun."""
-    return exporting.open_job(source, destination, snapshot, options)
+    """Return the job of this export at this destination, recorded there as begun.
+
+    All from here on holds the lock::
+
+    with hold_lock(destination):
+        job = open_job(source, destination, snapshot, options)
+        ...  # and all that is below
+    """
+    return run_open_job(source, destination, snapshot, options)
 
 
 @task(**STEP, task_run_name="write manifest")
 def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
-    """Write the job's manifest at the destination, or read the one that an earlier run left."""
-    return exporting.write_manifest(source, destination, job)
+    """Write the job's manifest at the destination, or read the one that an earlier run left.
+
+    ::
+
+    manifest = write_manifest(source, destination, job)
+    """
+    return run_write_manifest(source, destination, job)
 
 
-@task(**STEP, task_run_name="compute diff")
+@task(**STEP, task_run_name="compute difference")
 def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
-    """Write down what must be done."""
-    return exporting.compute_diff(destination, job, manifest)
+    """Return what is to be put and deleted, in units, round by round.
+
+    ::
+
+    plan = compute_diff(destination, job, manifest)
+    print(plan.objects, plan.bytes)
+    """
+    return run_compute_diff(destination, job, manifest)
 
 
 @task(**STEP, task_run_name="{unit.round} {unit.first}-{unit.stop}")
@@ -56,18 +99,26 @@ def move_unit(
     job: Job,
     unit: Unit,
     *,
-    threads: int,
+    threads: int = 16,
     open_batches: int = OPEN_BATCHES,
     attempts: Attempts | None = None,
 ) -> Outcome:
     """Move the unit's objects that the ledger does not have yet.
 
-    Raises `UnitIncompleteError`, with the outcome, if some could not be moved. `attempts` adds up
-    what the task's retries move; without it the outcome is that of the last attempt.
+    Raises `UnitIncompleteError`, with the outcome, if some are not moved or not recorded.
+    `attempts` adds up what the task's retries move; without it the outcome is that of the last
+    attempt. A phase's units may move side by side, and all of it must be done before the next one
+    begins::
+
+        for round_ in Round:
+            for units in plan.phases(round_):
+                futures = [move_unit.submit(source, destination, job, unit) for unit in units]
+                for future in futures:
+                    outcome += future.result()
     """
 
     def attempt(stopped: Callable[[], bool]) -> Outcome:
-        return exporting.move_unit(
+        return run_move_unit(
             source,
             destination,
             job,
@@ -78,20 +129,31 @@ def move_unit(
         )
 
     outcome = (attempts or Attempts()).run(attempt)
-    if outcome.failures:
+    if outcome.failures or outcome.gave_up or outcome.done < unit.objects:
         raise UnitIncompleteError(outcome)
     return outcome
 
 
 @task(**STEP, task_run_name="verify {job.options.verify}")
 def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
-    """Compare what lies at the destination with the manifest, as far as the job asks for it."""
-    return exporting.verify_copy(source, destination, job)
+    """Compare what lies at the destination with the manifest, as far as the job asks for it.
+
+    ::
+
+    differences = verify_copy(source, destination, job)
+    print(differences.whole, differences.missing_keys)
+    """
+    return run_verify_copy(source, destination, job)
 
 
 @task(**STEP, task_run_name="write marker")
 def finish(
     destination: Store, job: Job, plan: Plan, outcome: Outcome, differences: Differences
 ) -> ExportReport:
-    """Write report and marker; raises `IncompleteError` if the differences say it is not whole."""
-    return exporting.finish(destination, job, plan, outcome, differences)
+    """Write report and marker; raises `IncompleteError` if the differences say it is not whole.
+
+    ::
+
+    report = finish(destination, job, plan, outcome, differences)
+    """
+    return run_finish(destination, job, plan, outcome, differences)

@@ -16,7 +16,8 @@ FLOORS = (
     ("stores",),
     ("sources",),
     ("control", "formats", "steps"),
-    ("exporting", "verifying"),
+    ("runner", "verifying"),
+    ("exporting",),
     ("blocks",),
     ("tasks",),
     ("flows",),
@@ -34,6 +35,7 @@ WITHOUT_PREFECT = (
     "control",
     "formats",
     "steps",
+    "runner",
     "exporting",
 )
 

@@ -51,12 +51,12 @@ class Ledger:
             "failed": list(record.failed),
             "checksums": list(record.checksums),
         }
-        key = self._key(round_, batch)
+        key = self.key(round_, batch)
         retrying(lambda: self._destination.write(key, json.dumps(data).encode()))
 
     def read(self, unit: Unit) -> dict[int, BatchRecord]:
         """Return the records of the unit's batches, by batch number."""
-        wanted = {self._key(unit.round, n): n for n in range(unit.first, unit.stop)}
+        wanted = {self.key(unit.round, n): n for n in range(unit.first, unit.stop)}
         # Listed first: at the beginning of an export most records are missing, and asking for each
         # would cost a request per batch.
         keys = [key for key in self._list(unit) if key in wanted]
@@ -84,7 +84,8 @@ class Ledger:
         except (NotFoundError, ValueError, KeyError, TypeError):
             return None
 
-    def _key(self, round_: Round, batch: int) -> str:
+    def key(self, round_: Round, batch: int) -> str:
+        """Return where a batch's record lies."""
         return f"{self._folder}/{round_}/{batch // BATCHES_PER_FOLDER:06d}/{batch:09d}.json"
 
 

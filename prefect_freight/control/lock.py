@@ -49,8 +49,19 @@ class Lock:
 
     def check(self) -> None:
         """Raise `LockedError` if somebody took the lock over meanwhile."""
-        if self._lost:
-            raise LockedError(self._lost)
+        if reason := self.lost():
+            raise LockedError(reason)
+
+    def lost(self) -> str:
+        """Return why the lock is not ours any more; an empty text while it is.
+
+        It looks. The renewal does so only every `RENEW_S`, and a marker that is put within that
+        time would vouch for what another export is changing already.
+        """
+        # A store that does not answer proves nothing: the renewal says when that lasted too long.
+        with suppress(FreightError):
+            self._is_ours()
+        return self._lost
 
     def release(self) -> None:
         """End the renewal, and give the lock up if it is still ours.
@@ -67,6 +78,12 @@ class Lock:
             with suppress(FreightError):
                 retrying(lambda: self._destination.delete(self._keys))
 
+    def _is_ours(self) -> bool:
+        holder = read_holder(self._destination, LOCK)
+        if holder is None or holder.owner != self._holder.owner:
+            self._lost = f"the lock at {self._destination.url} was taken over by {holder}"
+        return not self._lost
+
     def _renew(self) -> None:
         renewals, renewed_at = 0, time.monotonic()
         while not self._ended.wait(self._renew_s):
@@ -74,9 +91,7 @@ class Lock:
             try:
                 # Read before it is written: a machine that slept past its lease would otherwise
                 # overwrite the lock of whoever took it over, and two would go on.
-                current = read_holder(self._destination, LOCK)
-                if current is None or current.owner != self._holder.owner:
-                    self._lost = f"the lock at {self._destination.url} was taken over by {current}"
+                if not self._is_ours():
                     return
                 data = to_json(self._holder, renewals)
                 self._destination.write(LOCK, data)

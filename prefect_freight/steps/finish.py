@@ -1,37 +1,22 @@
-"""Ending an export: verify, mark, report, and point at the last whole one."""
+"""Ending an export, or a phase of it: require, mark, report, and point at the last whole one."""
 
 import json
 import time
+from collections.abc import Sequence
 
-from prefect_freight.control.checksums import keep_checksums
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.marker import write_failure, write_success
 from prefect_freight.control.runs import RunState, run_of, write_run
 from prefect_freight.control.state import count_copy
 from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
-from prefect_freight.model import ExportReport, Job, Outcome, Plan
+from prefect_freight.model import ExportReport, Job, Outcome, Plan, Round, Unit
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.report import plan_report
 from prefect_freight.retry import retrying
-from prefect_freight.sources import Source
-from prefect_freight.steps.verify_copy import compare
 from prefect_freight.stores import Store
 
 NAMED = 5
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
-
-
-def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
-    """Compare the copy with the manifest, and with the source, as far as the options ask for it."""
-    keep_checksums(destination, job)
-    # A resumed run takes a ledger's word for what lies there, so that much is looked at anyhow.
-    resumed = job.resumed and job.options.verify == "none"
-    differences = compare(destination, job, "sizes" if resumed else job.options.verify)
-    if job.options.verify == "values":
-        from prefect_freight.formats.choice import compare_values
-
-        compare_values(source, destination, job, differences)
-    return differences
 
 
 def finish(
@@ -62,19 +47,30 @@ def finish(
 
 
 def fail(
-    destination: Store, job: Job, plan: Plan | None, outcome: Outcome, error: BaseException
+    destination: Store,
+    job: Job,
+    plan: Plan | None,
+    outcome: Outcome,
+    error: BaseException,
+    *,
+    locked: bool = True,
 ) -> ExportReport:
-    """Say at the destination that the export failed, as far as that can be said; return the report.
+    """Record at the destination that the export failed, as far as it can be; return the report.
 
-    The error that stopped the export is a line of the marker beside those of the outcome.
+    The error that stopped the export is a line of the marker beside those of the outcome. Without
+    the lock (`locked`) nothing is written: whoever holds it now may be resuming this very run, or
+    have ended it, and a failure of ours would replace the marker and the record of theirs.
     """
     if isinstance(error, IncompleteError) and error.report is not None:
         return error.report
     report = _report(job, plan, outcome, whole=False)
+    if not locked:
+        return report
     line = str(error) if isinstance(error, FreightError) else type(error).__name__
     try:
         write_failure(destination, job, outcome, [line])
-        _close(destination, job, report, "failed")
+        # What is unsound must not be resumed: the new attempt would rely on it as this one did.
+        _close(destination, job, report, "unsound" if isinstance(error, UnsoundError) else "failed")
     except FreightError:
         # The store that failed the export may well fail this too; the run's record stays open.
         return report
@@ -95,8 +91,13 @@ def report_finished(destination: Store, job: Job) -> ExportReport:
     return _report(job, None, there, whole=True, notes=(ALREADY,))
 
 
-def require_whole(outcome: Outcome) -> None:
-    """Raise `IncompleteError` if anything failed: the next round would vouch for it."""
+def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
+    """Raise `IncompleteError` unless the outcome of units is that all of them is done.
+
+    The next phase would vouch for it, so nothing less will do: no failure, and as many objects done
+    as were planned. Failures are looked at first: an object that moved and was not recorded may
+    have been moved, and counted, twice.
+    """
     if outcome.failures:
         first = outcome.failures[0]
         more = f" and {len(outcome.failures) - 1} more" if len(outcome.failures) > 1 else ""
@@ -104,6 +105,18 @@ def require_whole(outcome: Outcome) -> None:
             f"could not {first.action} {first.key!r}{more}: {first.message}. What was moved is "
             "recorded; run the same command again to move the rest"
         )
+    planned = sum(unit.objects for unit in units)
+    if outcome.gave_up or outcome.done < planned:
+        raise IncompleteError(
+            f"expected {planned} objects to be done, found {outcome.done}. What was moved is "
+            "recorded; run the same command again to move the rest"
+        )
+
+
+def settle(job: Job, plan: Plan, ended: Round) -> None:
+    """Wait after a round, if the next one takes away what a reader may have just opened."""
+    if ended is Round.WITHDRAW or (ended is Round.ROOT and plan.of(Round.DELETES)):
+        time.sleep(job.options.settle_s)
 
 
 def _report(

@@ -6,29 +6,22 @@ failure in the outcome, so that one bad object stops no other.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
-from prefect_freight.control.diff import Diff, read_diff
+from prefect_freight.control.diff import read_diff
 from prefect_freight.control.ledger import BatchRecord, Ledger
-from prefect_freight.control.manifest import read_fill
-from prefect_freight.errors import (
-    FreightError,
-    IncompleteError,
-    IntegrityError,
-    InternalError,
-    StorageFullError,
-    TransientError,
-)
+from prefect_freight.errors import FreightError, InternalError, StorageFullError, TransientError
 from prefect_freight.events import Moved, OnEvent, ignore_event
-from prefect_freight.model import Action, Failure, Job, Kind, Outcome, Unit
+from prefect_freight.model import Action, Failure, Job, Outcome, Unit
 from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
+from prefect_freight.steps.carry import Carrier
 from prefect_freight.stores import Store
 
 MAX_BYTES_IN_FLIGHT = 512 * 2**20
@@ -59,8 +52,11 @@ def move_unit(
 
     At most `open_batches` batches are under way at a time, so a killed run repeats no more. No
     further object is begun once `stopped` says so: what another thread decides.
-    Raises nothing for an object that cannot be moved: the outcome names it.
+    Raises nothing for an object that cannot be moved: the outcome names it. What was not begun
+    since the unit was stopped has not failed, and is not done.
     """
+    if stopped():
+        return Outcome()
     diff = read_diff(destination, job.area)
     if diff is None:
         raise InternalError(f"no diff of the export lies in {destination.url}/{job.area}")
@@ -70,7 +66,8 @@ def move_unit(
     skipped = Outcome(skipped=sum(record.objects for record in whole.values()))
     if whole:
         on_event(Moved(skipped.skipped, sum(record.bytes for record in whole.values())))
-    mover = _Mover(source, destination, diff, ledger, unit, open_batches, on_event, stopped)
+    carrier = Carrier(source, destination, diff.area)
+    mover = _Mover(carrier, destination, ledger, unit, open_batches, on_event, stopped)
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
     pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
     try:
@@ -78,15 +75,15 @@ def move_unit(
             if not mover.start(pool, number, entries, records.get(number)):
                 break
         pool.shutdown()
-    except BaseException as error:
-        mover.stop(error)  # or the pool would first move all that it was given
+    except BaseException:
+        mover.halt()  # or the pool would first move all that it was given
         pool.shutdown()
         raise
     return skipped + mover.outcome
 
 
-class _GivenUp(Exception):  # noqa: N818 - never leaves this module
-    """The unit was stopped before this object's turn came."""
+class _NotBegun(Exception):  # noqa: N818 - never leaves this module
+    """The unit ended before this object's turn came."""
 
 
 class _Mover:
@@ -94,40 +91,35 @@ class _Mover:
 
     def __init__(
         self,
-        source: Source,
+        carrier: Carrier,
         destination: Store,
-        diff: Diff,
         ledger: Ledger,
         unit: Unit,
         open_batches: int,
         on_event: OnEvent,
         stopped: Callable[[], bool],
     ) -> None:
-        self._source, self._destination, self._area = source, destination, diff.area
+        self._carrier, self._destination = carrier, destination
         self._stopped = stopped
         self._ledger, self._unit, self._on_event = ledger, unit, on_event
         self._open = threading.Semaphore(open_batches)
         self._budget = _ByteBudget(MAX_BYTES_IN_FLIGHT)
         self._lock = threading.Lock()
-        self._fills: dict[str, bytes] = {}
         self._failures_in_a_row = 0
-        self._stop: FreightError | None = None
+        self._halted = False
+        self._gave_up: FreightError | None = None
         self.outcome = Outcome()
 
-    def stop(self, error: BaseException) -> None:
-        """Move nothing more: what has not begun fails with the error."""
-        known = error if isinstance(error, FreightError) else IncompleteError("interrupted")
-        with self._lock:
-            self._stop = self._stop or known
+    def halt(self) -> None:
+        """Begin nothing more."""
+        self._halted = True
 
     def start(
         self, pool: ThreadPoolExecutor, number: int, entries: pa.Table, earlier: BatchRecord | None
     ) -> bool:
         """Submit a batch, once there is room for one; return whether more should follow."""
         self._open.acquire()
-        if self._stopped():
-            self.stop(IncompleteError("interrupted"))
-        if self._stop:
+        if self._ended():
             self._open.release()
             return False
         batch = _Batch(number, entries, earlier)
@@ -136,10 +128,17 @@ class _Mover:
             pool.submit(self._move, batch, entry)
         return True
 
+    def _ended(self) -> bool:
+        return self._halted or self._gave_up is not None or self._stopped()
+
     def _move(self, batch: "_Batch", entry: dict[str, Any]) -> None:
         try:
             with self._budget.take(entry["size"]):
                 checksum = retrying(lambda: self._do(entry))
+        except _NotBegun:
+            batch.fail(entry["key"])
+            if self._gave_up is not None:
+                self._add(Outcome(failures=(_failure(entry, self._gave_up),)))
         except Exception as error:  # noqa: BLE001 - a thread's error would be lost
             batch.fail(entry["key"])
             self._failed(entry, error)
@@ -151,37 +150,14 @@ class _Mover:
 
     def _do(self, entry: dict[str, Any]) -> str:
         """Move an object; return the MD5 of what was put, or an empty text."""
-        if self._stopped():
-            self.stop(IncompleteError("interrupted"))
-        if self._stop is not None:
-            raise _GivenUp  # not the error itself, which may be one that is tried again
-        key, size = entry["key"], entry["size"]
+        if self._ended():
+            raise _NotBegun  # not the error that ended the unit, which may be one to try again
         if entry["action"] == Action.DELETE:
-            self._destination.delete([key])
+            self._destination.delete([entry["key"]])
             return ""
-        data = self._read(entry)
-        if len(data) != size:
-            raise IntegrityError(f"expected {size} bytes for {key!r}, found {len(data)}")
-        self._destination.write(key, data)
+        data = self._carrier.read(entry)
+        self._destination.write(entry["key"], data)
         return bytes(entry["checksum"] or md5(data)).hex()
-
-    def _read(self, entry: dict[str, Any]) -> bytes:
-        data: bytes
-        match entry["kind"]:
-            case Kind.INLINE:
-                data = entry["data"]
-            case Kind.FILL:
-                data = self._fill(entry["location"])
-            case _:
-                data = self._source.read(
-                    entry["location"], entry["offset"], entry["size"], entry["content"]
-                )
-        return data
-
-    def _fill(self, identity: str) -> bytes:
-        if identity not in self._fills:
-            self._fills[identity] = read_fill(self._destination, self._area, identity)
-        return self._fills[identity]
 
     def _succeeded(self, entry: dict[str, Any]) -> None:
         deleted = entry["action"] == Action.DELETE
@@ -192,36 +168,46 @@ class _Mover:
         self._on_event(Moved(1, one.bytes))
 
     def _failed(self, entry: dict[str, Any], error: Exception) -> None:
-        if isinstance(error, _GivenUp) and self._stop is not None:
-            error = self._stop
         known = error if isinstance(error, FreightError) else InternalError(repr(error))
-        failure = Failure(
-            entry["key"],
-            Action(entry["action"]),
-            entry["location"] or "the manifest",
-            known.kind,
-            str(known),
-            isinstance(known, TransientError),
-        )
+        self._add(Outcome(failures=(_failure(entry, known),)))
         with self._lock:
             self._failures_in_a_row += 1
-            if isinstance(known, StorageFullError) or self._failures_in_a_row >= GIVE_UP_AFTER:
-                self._stop = self._stop or known
-        self._add(Outcome(failures=(failure,)))
+            in_a_row = self._failures_in_a_row
+        if isinstance(known, StorageFullError) or in_a_row >= GIVE_UP_AFTER:
+            self._give_up(known)
 
     def _close(self, batch: "_Batch") -> None:
         try:
             self._ledger.write(self._unit.round, batch.number, batch.record())
         except FreightError as error:
-            # The objects are there; only the next run does not know it and moves them again.
-            with self._lock:
-                self._stop = self._stop or error
+            # The objects are there, but the next run does not know it and moves them again. So the
+            # batch is not done: a later phase must not be published on a word that nobody kept.
+            key = self._ledger.key(self._unit.round, batch.number)
+            record = {"key": key, "action": Action.PUT, "location": "the ledger"}
+            self._add(Outcome(failures=(_failure(record, error),)))
+            self._give_up(error)
         finally:
             self._open.release()
+
+    def _give_up(self, error: FreightError) -> None:
+        with self._lock:
+            self._gave_up = self._gave_up or error
+        self._add(Outcome(gave_up=True))
 
     def _add(self, outcome: Outcome) -> None:
         with self._lock:
             self.outcome += outcome
+
+
+def _failure(entry: Mapping[str, Any], error: FreightError) -> Failure:
+    return Failure(
+        entry["key"],
+        Action(entry["action"]),
+        entry["location"] or "the manifest",
+        error.kind,
+        str(error),
+        isinstance(error, TransientError),
+    )
 
 
 class _Batch:
@@ -231,8 +217,10 @@ class _Batch:
         self.number = number
         self._objects, self._bytes = entries.num_rows, pa.compute.sum(entries["size"]).as_py()
         rows: list[dict[str, Any]] = entries.to_pylist()
-        again = set(earlier.failed) if earlier else None
-        self.entries = [row for row in rows if again is None or row["key"] in again]
+        again = {row["key"] for row in rows}
+        if earlier is not None and again.issuperset(earlier.failed):  # or it is no record of ours
+            again = set(earlier.failed)
+        self.entries = [row for row in rows if row["key"] in again]
         self.skipped = len(rows) - len(self.entries)
         self._left = len(self.entries)
         self._failed: list[str] = []

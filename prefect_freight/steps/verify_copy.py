@@ -14,13 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_freight.control.checksums import keep_checksums
 from prefect_freight.control.manifest import Records
 from prefect_freight.control.state import count_copy, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
+from prefect_freight.formats.choice import compare_values
 from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Job, VerifyLevel
 from prefect_freight.plan.differences import MAX_KEYS_NAMED, Differences
 from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
+from prefect_freight.sources import Source
 from prefect_freight.steps.partitions import partitioned
 from prefect_freight.stores import Store
 
@@ -28,6 +31,17 @@ WANTED = pa.schema([("key", pa.string()), ("size", pa.int64()), ("checksum", pa.
 FOUND = pa.schema([("key", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
 READERS = 16
 MD5_ETAG = re.compile(r'^"?([0-9a-f]{32})"?$')
+
+
+def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
+    """Compare the copy with the manifest, and with the source, as far as the options ask for it."""
+    keep_checksums(destination, job)
+    # A resumed run takes a ledger's word for what lies there, so that much is looked at anyhow.
+    resumed = job.resumed and job.options.verify == "none"
+    differences = compare(destination, job, "sizes" if resumed else job.options.verify)
+    if job.options.verify == "values":
+        compare_values(source, destination, job, differences)
+    return differences
 
 
 def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
