@@ -43,6 +43,10 @@ class Run:
     pid: int
     user: str
     ended_at: float | None = None
+    objects: int | None = None
+    """Objects that it was to put and delete, once it has ended."""
+    done: int | None = None
+    """Those of them that are recorded as done."""
 
     @property
     def key(self) -> str:
@@ -55,9 +59,11 @@ class Run:
         return f"{CONTROL_AREA}/{self.sequence:06d}-{self.export_id}"
 
 
-def run_of(job: Job, state: RunState) -> Run:
+def run_of(job: Job, state: RunState, objects: int | None = None, done: int | None = None) -> Run:
     """Return the record of a job's run on this machine, by this user, now."""
     return Run(
+        objects=objects,
+        done=done,
         sequence=job.sequence,
         export_id=job.export_id,
         state=state,
@@ -90,11 +96,45 @@ def read_last(destination: Store) -> Run | None:
     return _read(destination, LAST)
 
 
-def read_runs(destination: Store, after: int = -1) -> list[Run]:
-    """Return the runs with a sequence number above `after`, in their order."""
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """What the name of a run's record tells, without reading it."""
+
+    key: str
+
+    @property
+    def sequence(self) -> int:
+        """Number of the run; -1 if this is no name of ours."""
+        number = self.key.removeprefix(RUNS).partition("-")[0]
+        return int(number) if number.isdigit() else -1
+
+    @property
+    def area(self) -> str:
+        """The folder of the run's manifest, diff and ledger."""
+        return f"{CONTROL_AREA}/{self.key.removeprefix(RUNS).removesuffix('.json')}"
+
+
+def list_runs(destination: Store) -> list[RunKey]:
+    """Return the names of all runs that are recorded, in their order."""
     keys = sorted(key for page in destination.list(RUNS) for key in page["key"].to_pylist())
+    return [run for run in map(RunKey, keys) if run.sequence >= 0]
+
+
+def run_area(area: str) -> str:
+    """Return the folder of the run that an area belongs to: itself, or one above it.
+
+    >>> run_area(".freight/000001-0123/base")
+    '.freight/000001-0123'
+    """
+    return "/".join(area.split("/")[:2])
+
+
+def read_runs(destination: Store, after: int = -1, newest: int | None = None) -> list[Run]:
+    """Return the runs with a sequence number above `after`, in their order: all or the `newest`."""
+    keys = [run.key for run in list_runs(destination) if run.sequence > after]
+    keys = keys if newest is None else keys[-newest:]
     # None where `forget_run` removed the record after the listing.
-    runs = [_read(destination, key) for key in keys if _sequence(key) > after]
+    runs = [_read(destination, key) for key in keys]
     return [run for run in runs if run is not None]
 
 
@@ -126,11 +166,6 @@ def _read(destination: Store, key: str) -> Run | None:
             f"expected the record of an export at {destination.url}/{key}, found something else. "
             f"Remove {destination.url}/{CONTROL_AREA} to have the destination treated as new"
         ) from error
-
-
-def _sequence(key: str) -> int:
-    number = key.removeprefix(RUNS).partition("-")[0]
-    return int(number) if number.isdigit() else -1
 
 
 def user_name() -> str:

@@ -11,6 +11,8 @@ from prefect_freight.control.runs import Run, read_last, read_runs
 from prefect_freight.model import FORMAT_VERSION, Round
 from prefect_freight.stores import Store
 
+MAX_RUNS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
@@ -40,13 +42,27 @@ class Status:
 
 
 def read_status(destination: Store) -> Status:
-    """Return what exports the destination has seen, oldest first."""
+    """Return what exports the destination has seen, oldest first: the newest `MAX_RUNS`.
+
+    That costs a request a run, and of one that has not ended a listing of its ledger.
+    """
     last = read_last(destination)
-    runs = tuple(_status(destination, run, last) for run in read_runs(destination))
+    runs = tuple(_status(destination, run, last) for run in _newest_runs(destination, last))
     return Status(destination.url, runs, read_holder(destination))
 
 
+def _newest_runs(destination: Store, last: Run | None) -> list[Run]:
+    runs = read_runs(destination, newest=MAX_RUNS)
+    # The record of what lies there is its pointer's too, and may be older than all of these.
+    is_older = last is not None and last.sequence not in {run.sequence for run in runs}
+    return [last, *runs] if last is not None and is_older else runs
+
+
 def _status(destination: Store, run: Run, last: Run | None) -> RunStatus:
+    if run.objects is not None:
+        is_current = last is not None and run.sequence == last.sequence
+        done = run.objects if run.state == "whole" else run.done
+        return RunStatus(run, run.objects, done, is_current)
     diff = read_diff(destination, run.area)
     current = last is not None and run.sequence == last.sequence
     if diff is None:

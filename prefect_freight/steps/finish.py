@@ -3,7 +3,9 @@
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
+from prefect_freight.control.clearing import remove_old_runs
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.marker import write_failure, write_success
 from prefect_freight.control.runs import RunState, run_of, write_run
@@ -32,7 +34,7 @@ def finish(
     if not differences.whole:
         report = _report(job, plan, outcome, whole=False, notes=notes)
         lines = differences.lines()
-        _close(destination, job, report, "unsound")
+        _close(destination, job, report, "unsound", plan, outcome)
         write_failure(destination, job, outcome, lines)
         relied = job.resumed or job.base is not None
         raise (UnsoundError if relied else IncompleteError)(
@@ -42,7 +44,9 @@ def finish(
         )
     report = _report(job, plan, outcome, whole=True, notes=notes)
     write_success(destination, job, outcome)
-    _close(destination, job, report, "whole")
+    _close(destination, job, report, "whole", plan, outcome)
+    with suppress(FreightError):  # the copy is whole, and the next export removes what is left
+        remove_old_runs(destination, job)
     return report
 
 
@@ -70,7 +74,8 @@ def fail(
     try:
         write_failure(destination, job, outcome, [line])
         # What is unsound must not be resumed: the new attempt would rely on it as this one did.
-        _close(destination, job, report, "unsound" if isinstance(error, UnsoundError) else "failed")
+        state: RunState = "unsound" if isinstance(error, UnsoundError) else "failed"
+        _close(destination, job, report, state, plan, outcome)
     except FreightError:
         # The store that failed the export may well fail this too; the run's record stays open.
         return report
@@ -133,10 +138,18 @@ def _report(
     )
 
 
-def _close(destination: Store, job: Job, report: ExportReport, state: RunState) -> None:
+def _close(
+    destination: Store,
+    job: Job,
+    report: ExportReport,
+    state: RunState,
+    plan: Plan | None,
+    outcome: Outcome,
+) -> None:
     data = json.dumps(report.to_dict(), indent=1).encode()
     retrying(lambda: destination.write(f"{job.area}/report.json", data))
-    write_run(destination, run_of(job, state))
+    objects = plan.objects if plan is not None else None
+    write_run(destination, run_of(job, state, objects, outcome.done if plan is not None else None))
 
 
 def _notes(differences: Differences) -> tuple[str, ...]:

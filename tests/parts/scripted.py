@@ -60,7 +60,7 @@ class ScriptedStore:
 
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         self.script("list", prefix)
-        return self.inner.list(prefix)
+        return self.inner.list(prefix, without=without)
 
     @contextmanager
     def _change(self) -> Iterator[None]:
