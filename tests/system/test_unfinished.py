@@ -1,22 +1,20 @@
 """After exports that were cut off anywhere, whatever is exported next is exact."""
 
 import functools
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
+from changes import RANDOM_CHANGE
+from dying import DyingStore
 from histories import Change, History, create, data, delete, resize, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_differences import RANDOM_CHANGE
 
 from prefect_freight import export as export_settling
-from prefect_freight.errors import AccessError, FreightError, IncompleteError
+from prefect_freight.errors import FreightError, IncompleteError
 from prefect_freight.events import Event, StepStarted
-from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
 FORMATS = ["zarr2", "zarr3"]
@@ -29,51 +27,6 @@ NEXT: tuple[Change, ...] = (
     create("n"),
 )
 OTHER: tuple[Change, ...] = (resize("g/b", 12, 4), create("n", 5, chunks=(2,)))
-
-
-class DyingStore:
-    """A store that dies, as a killed process does: after some changes it does nothing any more."""
-
-    def __init__(self, store: Store, changes: int) -> None:
-        self._store, self._left = store, changes
-        self._lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return self._store.url
-
-    @property
-    def dead(self) -> bool:
-        return self._left < 0
-
-    def _change(self) -> None:
-        with self._lock:
-            self._left -= 1
-        self._live()
-
-    def _live(self) -> None:
-        if self.dead:
-            raise AccessError("killed")
-
-    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        self._live()
-        return self._store.read(key, offset, length)
-
-    def write(self, key: str, data: bytes) -> None:
-        self._change()
-        self._store.write(key, data)
-
-    def write_new(self, key: str, data: bytes) -> bool:
-        self._change()
-        return self._store.write_new(key, data)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        self._change()
-        self._store.delete(keys)
-
-    def list(self, prefix: str = "") -> Iterator[pa.RecordBatch]:
-        self._live()
-        return self._store.list(prefix)
 
 
 def cut_off(source: Path, copy: Path, changes: int, **options: object) -> bool:
