@@ -1,4 +1,7 @@
-"""The floors of the building: imports only go down, and the engine stands without Prefect."""
+"""The house: imports only go down, planning is pure, and each thing has one place and one name.
+
+The floors are those of `docs/design/draw_house.py`, which draws them.
+"""
 
 import ast
 import subprocess
@@ -6,136 +9,149 @@ import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
-FLOORS = (
-    # Each floor may import itself and those before it.
-    ("errors", "model", "events", "retry", "config"),
-    ("sources/__init__",),  # the protocol: records of references, no reader
-    ("plan",),
-    ("stores",),
-    ("sources",),
-    ("control", "formats", "steps"),
-    ("exporting", "verifying"),
-    ("blocks",),
-    ("tasks",),
-    ("flows",),
-    ("console", "demo", "cli", "__main__"),
-)
-WITHOUT_PREFECT = (
-    "errors",
-    "model",
-    "events",
-    "retry",
-    "config",
-    "plan",
-    "stores",
-    "sources",
-    "control",
-    "formats",
-    "steps",
-    "exporting",
+from draw_house import (
+    FLOORS,
+    GROUND,
+    PICTURE,
+    ROOT,
+    draw,
+    floor_of,
+    hall_of,
+    imported_from_elsewhere,
+    imports,
+    modules,
 )
 
+NOT_YET = {
+    "control.manifest goes down": "its layout's readings are to be facts of sections",
+    "control.state goes down": "its layout's readings are to be facts of sections",
+    "formats.zarr.values goes down": "it takes a record of verify_copy",
+    "tasks.steps goes down": "the steps are to be imported where they stand",
+    "flows.export is narrow": "the sequence is to leave it",
+    "tasks.steps is narrow": "the steps are to be imported where they stand",
+    "sources.kinds knows no Zarr": "it tells what lies at a place by Zarr's file names",
+    "sources.icechunk.source knows no Zarr": "it reads documents by their key",
+}
+"""What is known to fail while the house is being rebuilt. Empty at its end."""
 
-def floor_of(module: str) -> int:
-    """Return the floor of `prefect_freight.x.y`; the protocol of sources is a floor of its own."""
-    name = module.removeprefix("prefect_freight.")
-    if name == "sources":
-        return 1
-    head = name.split(".")[0]
-    return next(n for n, floor in enumerate(FLOORS) if head in floor)
-
-
-def modules() -> dict[str, Path]:
-    """Return all modules of the package by name."""
-    paths = {
-        p
-        for folder in ("prefect_freight", "blocks", "tasks", "flows")
-        for p in (ROOT / folder).rglob("*.py")
-    }
-    found = {}
-    for path in paths:
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        parts = parts if parts[0] == "prefect_freight" else ("prefect_freight", *parts)
-        found[".".join(parts).removesuffix(".__init__")] = path
-    found.pop("prefect_freight")
-    return found
-
-
-def imports(path: Path, *, at_run_time_only: bool = False) -> set[str]:
-    """Return the modules of ours that a file imports, wherever in the file."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("prefect_freight"):
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in modules() else str(node.module) for name in names}
-        elif isinstance(node, ast.Import):
-            found |= {
-                alias.name for alias in node.names if alias.name.startswith("prefect_freight.")
-            }
-    return found
+NARROW = {
+    "blocks": {"stores", "sources"},
+    "tasks": {"stores", "sources", "plan", "steps"},
+    "flows": {"stores", "sources", "plan", "tasks", "blocks", "runner", "exporting"},
+}
+"""Halls that may not import all that lies below them, and what they may beside the ground."""
+IMPURE = {
+    *("os", "io", "pathlib", "tempfile", "shutil", "socket", "subprocess", "threading", "asyncio"),
+    *("time", "datetime", "random", "secrets", "uuid", "logging", "concurrent"),
+    *("icechunk", "obstore", "fsspec", "s3fs", "botocore", "zarr", "prefect", "httpx"),
+}
+ZARR_NAMES = (".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json", "_ARRAY_DIMENSIONS")
+ROLES = {"__init__", "store", "source", "errors", "layout", "objects", "runner"}
+"""What a module of several halls may be called: the role that it plays in a protocol."""
+UNDER_PREFECT = {hall for floor in FLOORS[:8] for hall in floor} - {"blocks", "tasks"}
+HEAVY = ("zarr", "icechunk", "pyarrow", "numpy", "prefect", "fsspec")
+TESTS = sorted(Path(__file__).parent.rglob("test_*.py"))
 
 
-@pytest.mark.parametrize("module", sorted(modules()))
-def test_a_module_imports_only_its_own_floor_and_those_below(module: str) -> None:
-    own = floor_of(module)
-    upward = {
-        name
-        for name in imports(modules()[module]) - {"prefect_freight"}
-        # The door of the command line opens blocks and flows, which is what it is there for.
-        if floor_of(name) > own
-    }
-    assert not upward
+def case(module: str, claim: str) -> object:
+    """Return a parameter whose id is a sentence, which may be one that is not true yet."""
+    name = f"{module.removeprefix('prefect_freight.')} {claim}"
+    marks = [pytest.mark.xfail(reason=NOT_YET[name], strict=False)] if name in NOT_YET else []
+    return pytest.param(module, id=name, marks=marks)
+
+
+def each(claim: str, *halls: str) -> pytest.MarkDecorator:
+    """Return the parameters of a claim about the modules of some halls, or of all."""
+    chosen = [name for name in modules() if not halls or hall_of(name) in halls]
+    return pytest.mark.parametrize("module", [case(name, claim) for name in chosen])
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def texts(module: str) -> list[str]:
+    """Return all string constants of a module that are no docstrings."""
+    tree = ast.parse(modules()[module].read_text())
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return [str(node.value) for node in constants if id(node) not in docstrings]
+
+
+@each("goes down")
+def test_imports_only_go_down(module: str) -> None:
+    own, hall = floor_of(module), hall_of(module)
+    # What lies in no folder may import its like beside it; halls of one floor do not know another.
+    loose = own in (0, len(FLOORS) - 1)
+    beside = {one for one in imports(module) if floor_of(one) == own and hall_of(one) != hall}
+    above = {one for one in imports(module) if floor_of(one) > own}
+    assert not above | (set() if loose else beside)
+
+
+@each("is narrow", *NARROW)
+def test_some_halls_import_only_what_they_are_made_of(module: str) -> None:
+    allowed = {*GROUND, hall_of(module), *NARROW[hall_of(module)]}
+    assert not {one for one in imports(module) if hall_of(one) not in allowed}
+
+
+@each("is pure", "plan")
+def test_planning_reads_and_writes_nothing(module: str) -> None:
+    assert not imported_from_elsewhere(module) & IMPURE
+
+
+@each("knows no Zarr")
+def test_all_that_knows_zarr_is_in_one_folder(module: str) -> None:
+    if not module.startswith("prefect_freight.formats.zarr"):
+        assert not [text for text in texts(module) for name in ZARR_NAMES if name in text]
 
 
 def test_there_is_no_import_cycle() -> None:
-    known = modules()
-    below = {
-        name: {i for i in imports(path) if i in known and i != name} for name, path in known.items()
-    }
+    below = {name: imports(name) - {name} for name in modules()}
     while free := [name for name, on in below.items() if not on & below.keys()]:
         for name in free:
             del below[name]
     assert not below
 
 
-def test_sources_know_no_destination_and_blocks_know_only_stores_and_sources() -> None:
-    for module, path in modules().items():
-        if module.startswith("prefect_freight.blocks"):
-            floors = {floor_of(name) for name in imports(path) - {"prefect_freight"}}
-            assert not floors & {
-                floor_of("prefect_freight.steps"),
-                floor_of("prefect_freight.exporting"),
-            }
+@pytest.mark.xfail(reason="tasks/steps.py and steps/", strict=False)
+def test_no_two_modules_have_one_name_but_for_their_role() -> None:
+    names = [name.rpartition(".")[2] for name in modules()]
+    assert not {name for name in names if names.count(name) > 1} - ROLES
 
 
 def test_the_engine_imports_without_prefect() -> None:
-    names = [m for m in modules() if m.split(".")[1] in WITHOUT_PREFECT]
-    code = (
-        "import sys; sys.modules['prefect'] = None\n"
-        + "\n".join(f"import {name}" for name in names)
-        + "\nprint(sorted(m for m in sys.modules if m.split('.')[0] in ('fastapi', 'sqlalchemy')))"
-    )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (said.returncode, said.stdout.strip()) == (0, "[]"), said.stderr
+    names = [name for name in modules() if hall_of(name) in UNDER_PREFECT]
+    code = "import sys; sys.modules['prefect'] = None\n" + "\n".join(f"import {n}" for n in names)
+    heavy = "sorted(m for m in sys.modules if m.split('.')[0] in ('fastapi', 'sqlalchemy'))"
+    ended = run(f"{code}\nprint({heavy})")
+    assert (ended.returncode, ended.stdout.strip()) == (0, "[]"), ended.stderr
 
 
 def test_the_command_line_asks_for_nothing_heavy_before_it_must() -> None:
-    heavy = ("zarr", "icechunk", "pyarrow", "numpy", "prefect", "fsspec")
-    code = f"import sys, prefect_freight.cli; print([m for m in {heavy} if m in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    ended = run(f"import sys, prefect_freight.cli; print([m for m in {HEAVY} if m in sys.modules])")
+    assert (ended.returncode, ended.stdout.strip()) == (0, "[]"), ended.stderr
 
 
 @pytest.mark.parametrize("folder", ["blocks", "tasks", "flows"])
 def test_a_mapped_folder_cannot_be_imported_under_its_bare_name(folder: str) -> None:
-    said = subprocess.run(
-        [sys.executable, "-c", f"import {folder}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert said.returncode != 0
-    assert f"prefect_freight.{folder}" in said.stderr
+    ended = run(f"import {folder}")
+    assert ended.returncode != 0
+    assert f"prefect_freight.{folder}" in ended.stderr
+
+
+def test_the_picture_is_the_house() -> None:
+    assert PICTURE.read_text() == draw(), "run python docs/design/draw_house.py"
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_tests_use_what_is_public_and_import_no_other_test(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(module=str(name)) | ast.Import(names=[ast.alias(name=name)]):
+                assert not name.startswith("test_")
+            case ast.Attribute(value=owner, attr=name) if name.startswith("_"):
+                mine = isinstance(owner, ast.Name) and owner.id == "self"
+                assert mine or name.startswith(("__", "_block_type_")), name  # Prefect's interface
+            case ast.Call(func=ast.Attribute(attr="setattr"), args=[ast.Name(id=owner), *_]):
+                assert owner in sys.stdlib_module_names, f"{owner} is patched"
