@@ -2,9 +2,9 @@
 
 pytest_plugins = [
     "fixtures_faults",
-    "fixtures_machines",
     "fixtures_prefect",
     "fixtures_repositories",
+    "fixtures_runners",
     "fixtures_s3",
 ]
 collect_ignore = ["parts"]

@@ -27,15 +27,19 @@ class Machine:
 
     folder: Path
     name: str
+    options: tuple[str, ...] = ()
+    """Of every command."""
+    environment: dict[str, str] = field(default_factory=dict)
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *command: object) -> subprocess.Popen[str]:
         home = self.folder / self.name
         home.mkdir(exist_ok=True)
+        homes = {"HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
         kept = {k: v for k, v in os.environ.items() if "PREFECT" not in k}
         process = subprocess.Popen(
-            [FREIGHT, "export", *map(str, command), "--json"],
-            env=kept | {"HOME": str(home), "PREFECT_HOME": str(home / "prefect")},
+            [FREIGHT, "export", *map(str, command), *self.options, "--json"],
+            env=kept | homes | self.environment,
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,6 +1,5 @@
 """Exporting only what changed: afterwards the copy is that of a full export, byte for byte."""
 
-import functools
 from pathlib import Path
 
 import pytest
@@ -9,17 +8,16 @@ from changes import BASE, CHANGES, RANDOM_CHANGE
 from histories import Change, History, create, data, delete, resize, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from runners import Run, export_at_once
 
-from prefect_freight import export as export_settling
 from prefect_freight.errors import DestinationError
 from prefect_freight.stores.local import LocalStore
 
 FORMATS = ["zarr2", "zarr3"]
-export = functools.partial(export_settling, settle_s=0)
 
 
 def full(source: Path, destination: Path, ref: str, format_: str) -> dict[str, bytes]:
-    export(source, destination, ref=ref, format=format_)
+    export_at_once(source, destination, ref=ref, format=format_)
     return data(destination)
 
 
@@ -28,10 +26,11 @@ def history(tmp_path: Path) -> History:
     return History(tmp_path / "repository")
 
 
+@pytest.mark.by_flow_too("dtype changed", "zarr2")
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_difference_there_and_back_equals_a_full_export(
-    history: History, tmp_path: Path, name: str, format_: str
+    export: Run, history: History, tmp_path: Path, name: str, format_: str
 ) -> None:
     old = history.commit(*BASE)
     new = history.commit(*CHANGES[name])
@@ -48,7 +47,7 @@ def test_a_difference_there_and_back_equals_a_full_export(
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize(("old", "new"), [("a", "renamed"), ("g", "moved"), ("g/h", "h")])
 def test_moved_nodes_take_their_chunks_along(
-    history: History, tmp_path: Path, format_: str, old: str, new: str
+    export: Run, history: History, tmp_path: Path, format_: str, old: str, new: str
 ) -> None:
     before = history.commit(*BASE)
     after = history.move(old, new)
@@ -57,7 +56,7 @@ def test_moved_nodes_take_their_chunks_along(
     assert data(tmp_path / "copy") == full(history.path, tmp_path / "fresh", after, format_)
 
 
-def test_only_what_changed_moves(history: History, tmp_path: Path) -> None:
+def test_only_what_changed_moves(export: Run, history: History, tmp_path: Path) -> None:
     history.commit(*BASE)
     export(history.path, tmp_path / "copy")
     history.commit(write("a", slice(0, 3), 9))
@@ -66,7 +65,9 @@ def test_only_what_changed_moves(history: History, tmp_path: Path) -> None:
     assert (report.objects_transferred, report.objects_deleted) == (1, 0)
 
 
-def test_snapshots_of_two_branches_need_no_common_history(history: History, tmp_path: Path) -> None:
+def test_snapshots_of_two_branches_need_no_common_history(
+    export: Run, history: History, tmp_path: Path
+) -> None:
     base = history.commit(*BASE)
     history.repository.create_branch("other", base)
     left = history.commit(write("a", slice(0, 3), 9), create("left"))
@@ -76,15 +77,18 @@ def test_snapshots_of_two_branches_need_no_common_history(history: History, tmp_
     assert data(tmp_path / "copy") == full(history.path, tmp_path / "fresh", right, "zarr2")
 
 
-def test_last_is_a_full_export_where_there_was_none(history: History, tmp_path: Path) -> None:
+def test_last_is_a_full_export_where_there_was_none(
+    export: Run, history: History, tmp_path: Path
+) -> None:
     history.commit(*BASE)
     report = export(history.path, tmp_path / "copy", from_ref="last")
     assert report.base_snapshot is None
     assert zarr.open_array(tmp_path / "copy/a", mode="r")[0] == 1
 
 
+@pytest.mark.by_flow_too
 def test_a_wrong_base_is_caught_before_anything_is_touched(
-    history: History, tmp_path: Path
+    export: Run, history: History, tmp_path: Path
 ) -> None:
     first = history.commit(*BASE)
     second = history.commit(write("a", slice(0, 3), 9))
@@ -98,7 +102,9 @@ def test_a_wrong_base_is_caught_before_anything_is_touched(
     assert not (tmp_path / "none").exists()
 
 
-def test_merging_takes_the_users_word_for_the_base(history: History, tmp_path: Path) -> None:
+def test_merging_takes_the_users_word_for_the_base(
+    export: Run, history: History, tmp_path: Path
+) -> None:
     first = history.commit(*BASE)
     second = history.commit(write("a", slice(0, 3), 9), delete("g/h"), create("n"))
     for key, blob in full(history.path, tmp_path / "first", first, "zarr2").items():
@@ -111,7 +117,10 @@ def test_merging_takes_the_users_word_for_the_base(history: History, tmp_path: P
     assert any("word" in note for note in report.notes)
 
 
-def test_there_and_back_and_there_again_copies_each_time(history: History, tmp_path: Path) -> None:
+@pytest.mark.by_flow_too
+def test_there_and_back_and_there_again_copies_each_time(
+    export: Run, history: History, tmp_path: Path
+) -> None:
     a, b = history.commit(*BASE), history.commit(write("a", slice(0, 3), 9))
     export(history.path, tmp_path / "copy", ref=a)
     moved = [
@@ -123,7 +132,7 @@ def test_there_and_back_and_there_again_copies_each_time(history: History, tmp_p
 
 
 def test_a_foreign_object_is_never_deleted_and_is_reported(
-    history: History, tmp_path: Path
+    export: Run, history: History, tmp_path: Path
 ) -> None:
     history.commit(*BASE)
     export(history.path, tmp_path / "copy")
@@ -145,6 +154,7 @@ def test_a_foreign_object_is_never_deleted_and_is_reported(
     format_=st.sampled_from(FORMATS),
 )
 def test_any_walk_through_any_history_ends_as_a_full_export(
+    export: Run,
     tmp_path_factory: pytest.TempPathFactory,
     changes: list[list[Change]],
     visits: list[int],
@@ -169,7 +179,7 @@ def test_the_user_says_which_chunks_come_last(history: History, tmp_path: Path) 
             order.append(key)
             super().write(key, data)
 
-    export(history.path, Watched(str(tmp_path / "copy")), rounds=["^a/", "^g/h/"])
+    export_at_once(history.path, Watched(str(tmp_path / "copy")), rounds=["^a/", "^g/h/"])
     chunks = [key.rpartition("/")[0] for key in order if key[-1].isdigit() and key[0] != "."]
     assert chunks == sorted(chunks, key=["g/b", "a", "g/h/c"].index)
     assert data(tmp_path / "copy") == full(history.path, tmp_path / "fresh", "main", "zarr2")

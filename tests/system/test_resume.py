@@ -53,6 +53,7 @@ USUAL = {
 }
 
 
+@pytest.mark.by_flow_too("many chunks")
 @pytest.mark.parametrize(
     "moment",
     [pytest.param(moment, marks=[] if moment in USUAL else pytest.mark.slow) for moment in MOMENTS],
@@ -61,7 +62,7 @@ def test_a_killed_export_goes_on_elsewhere_where_it_was(
     s3: S3Server,
     many_local: Path,
     whole: dict[str, bytes],
-    machine: Callable[[str], Machine],
+    exporter: Callable[[str], Machine],
     tmp_path: Path,
     moment: str,
 ) -> None:
@@ -69,11 +70,11 @@ def test_a_killed_export_goes_on_elsewhere_where_it_was(
     rule = Rule(rule.fault, rule.method, rule.key, rule.first)
     with proxied(s3.endpoint_url, rule) as proxy:
         command = to_s3(s3, proxy, many_local, tmp_path)
-        machine("one").kill(rule.hit.is_set, *command)
+        exporter("one").kill(rule.hit.is_set, *command)
         assert rule.hit.is_set()
         assert proxy.puts(CHUNK) >= there - THREADS
         proxy.rules = []
-        report = machine("another").run(*command)
+        report = exporter("another").run(*command)
         assert proxy.puts(CHUNK) <= most_puts(there)
     assert report["resumed"] or moment == "pointer, before the record"
     assert read_copy(open_store(str(command[1]), s3.config())) == whole
@@ -104,16 +105,16 @@ def control_keys(s3: S3Server, url: str) -> set[str]:
 def test_killed_at_random_moments_no_object_moves_more_often_than_it_must(
     many_local: Path,
     whole: dict[str, bytes],
-    machine: Callable[[str], Machine],
+    exporter: Callable[[str], Machine],
     tmp_path: Path,
     seed: int,
 ) -> None:
     copy, rng, moved = tmp_path / "copy", random.Random(seed), 0
     for number in range(2):
         n = rng.randrange(moved, NATIVE_LOCAL)
-        machine(f"m{number}").kill(lambda n=n: count(copy / "grid") >= n, many_local, copy)
+        exporter(f"m{number}").kill(lambda n=n: count(copy / "grid") >= n, many_local, copy)
         moved = count(copy / "grid")
-    report = machine("last").run(many_local, copy)
+    report = exporter("last").run(many_local, copy)
     assert int(str(report["objects_transferred"])) <= len(whole) - moved + IN_FLIGHT
     assert data(copy) == whole
     assert not (copy / ".freight" / "lock").exists()
