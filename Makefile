@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Each of them has servers of its own. More than two win little: most of the time is waiting.
+# Processes of pytest; each has servers of its own.
 WORKERS ?= 2
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python; do \

@@ -77,7 +77,10 @@ def hall_of(module: str) -> str:
 
 def floor_of(module: str) -> int:
     """Return the number of a module's floor, from 0 at the bottom."""
-    return next(n for n, halls in enumerate(FLOORS) if hall_of(module) in halls)
+    for number, halls in enumerate(FLOORS):
+        if hall_of(module) in halls:
+            return number
+    raise LookupError(f"{module} is on no floor: add its hall to FLOORS")
 
 
 # The picture: steps that get wider towards the ground. A hall's line rises from the end of its
