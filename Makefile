@@ -3,6 +3,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Processes of pytest; each has servers of its own.
+WORKERS ?= 2
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.14 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
 
@@ -13,6 +16,7 @@ help:
 	@echo "make demo      make a small Icechunk repository and export it, end to end"
 	@echo "make test      lint, types, tests"
 	@echo "make test-all  the same, and the long matrices"
+	@echo "make picture   draw docs/images/house.svg anew, from the code's imports"
 	@echo "make lock      write requirements.lock anew, with the newest versions"
 
 .PHONY: setup
@@ -37,11 +41,15 @@ lint: $(INSTALLED)
 
 .PHONY: test
 test: lint
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 .PHONY: test-all
 test-all: lint
-	$(BIN)/pytest
+	$(PYTEST)
+
+.PHONY: picture
+picture: $(INSTALLED)
+	$(BIN)/python docs/design/draw_house.py
 
 .PHONY: lock
 lock:

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parts"))
 from servers import S3Server, SeaweedFS
 
 FREIGHT = str(Path(sysconfig.get_path("scripts")) / "freight")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import icechunk
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parts"))
 
 from fixtures_faults import read_copy, write_many
 from proxies import Fault, Rule, proxied

@@ -49,6 +49,7 @@ def export_repo(
     concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
+    settle_s: Annotated[float, Field(ge=0)] = 2.0,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot of an Icechunk repository.
 
@@ -70,8 +71,11 @@ def export_repo(
             (of what is listed), checksums (of contents too), or values (both are decoded).
         on_existing: What to do where the destination holds anything that is not ours: refuse, or
             merge, which keeps it and writes beside it.
+        settle_s: Seconds to wait before anything goes that a reader may have just opened.
     """
-    options = plan_options(format, concurrency, verify, on_existing, from_ref=from_ref)
+    options = plan_options(
+        format, concurrency, verify, on_existing, from_ref=from_ref, settle_s=settle_s
+    )
     runner = PrefectRunner(concurrency, get_run_logger())
     return run_export(
         open_given_source(source), open_given_store(destination), ref, options, runner

@@ -1,3 +1,10 @@
-"""What all tests share. Fixtures live in the `fixtures_*` modules beside this file."""
+"""What all tests share. Fixtures live in the `fixtures_*` modules of `parts`."""
 
-pytest_plugins = ["fixtures_faults", "fixtures_prefect", "fixtures_repositories", "fixtures_s3"]
+pytest_plugins = [
+    "fixtures_faults",
+    "fixtures_prefect",
+    "fixtures_repositories",
+    "fixtures_runners",
+    "fixtures_s3",
+]
+collect_ignore = ["parts"]

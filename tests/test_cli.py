@@ -5,21 +5,14 @@ import os
 import pty
 import subprocess
 import sys
-import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from command import FREIGHT, freight
 from servers import S3Server
 
 from prefect_freight.stores.urls import open_store
-
-FREIGHT = str(Path(sysconfig.get_path("scripts")) / "freight")
-
-
-def freight(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [FREIGHT, *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
 
 
 def on_a_terminal(*args: object) -> str:

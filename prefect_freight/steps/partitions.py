@@ -58,13 +58,14 @@ def partitioned(
     rows: int,
     left: Iterable[pa.Table],
     right: Iterable[pa.Table],
+    rows_per_partition: int = ROWS_PER_PARTITION,
 ) -> Iterator[Iterator[tuple[pa.Table, pa.Table]]]:
     """Give pairs of partitions of two tables: equal keys are in the same pair.
 
     `schemas` are the columns that are taken of each; `rows` is how many are expected on the larger
     side, and more only cost memory.
     """
-    count = max(1, -(-rows // ROWS_PER_PARTITION))
+    count = max(1, -(-rows // rows_per_partition))
     folder = tempfile.mkdtemp(prefix="freight-")
     try:
         sides = [

@@ -1,4 +1,4 @@
-"""An export that was left unfinished, as files: `python tests/unfinished.py` makes a new one.
+"""An export that was left unfinished, as files: `python tests/parts/unfinished.py` makes a new one.
 
 What each version of the control area wrote is kept in `tests/fixtures`, and must still be resumed.
 Make one when `prefect_freight.model.FORMAT_VERSION` changes, and never change an older one.
@@ -21,7 +21,7 @@ from prefect_freight.sources import ChunkRefs, Node
 from prefect_freight.sources.icechunk.source import IcechunkSource
 from prefect_freight.stores.urls import open_store
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 NOT_PUT = "g/b/.zarray"
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray
+from changes import CHANGES
 from histories import Change, History, attributes, delete, write
-from test_differences import CHANGES
 
 from prefect_freight import export
 from prefect_freight.stores import Store

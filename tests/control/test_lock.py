@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from servers import S3Server
 
 from prefect_freight.control.holder import Holder, began_of, read_holder
-from prefect_freight.control.lock import LEASE_S, LOCK, hold_lock
+from prefect_freight.control.lock import LEASE_S, LOCK, Lock, hold_lock
 from prefect_freight.errors import LockedError
 from prefect_freight.events import Event
 from prefect_freight.stores import Store
@@ -118,13 +119,17 @@ def test_of_many_who_see_a_dead_holder_one_gets_it(destination: Store) -> None:
     assert (len(held), len(refused)) == (1, 7)
 
 
-def test_a_lock_that_was_taken_away_is_noticed(
-    destination: Store,
-) -> None:
+def check_for(seconds: float, lock: Lock) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        lock.check()
+        time.sleep(0.01)
+
+
+def test_a_lock_that_was_taken_away_is_noticed(destination: Store) -> None:
     thief = replace(Holder.this(), user="thief")
     with hold_lock(destination, renew_s=0.05) as lock:
         put(destination, thief)
-        lock._thread.join(5)
         with pytest.raises(LockedError, match="taken over by thief"):
-            lock.check()
+            check_for(5, lock)
     assert read_holder(destination) == thief

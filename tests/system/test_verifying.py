@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command import freight
 from histories import History, create, write
 from servers import S3Server
-from test_cli import freight
 
 from prefect_freight import export
 from prefect_freight.errors import InputError

@@ -10,6 +10,7 @@ import pytest
 import tensorstore
 import xarray
 import zarr
+from histories import data, tree
 
 from prefect_freight import export
 from prefect_freight.errors import (
@@ -26,16 +27,6 @@ FORMATS = ["zarr2", "zarr3"]
 def session_store(repository: Path, **ref: str) -> icechunk.IcechunkStore:
     storage = icechunk.local_filesystem_storage(str(repository))
     return icechunk.Repository.open(storage).readonly_session(**(ref or {"branch": "main"})).store
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    """Return all files under a root by their path."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
-def data(root: Path) -> dict[str, bytes]:
-    """Return the copy alone: without the control area and the markers."""
-    return {k: v for k, v in tree(root).items() if not k.startswith((".freight", "EXPORT_"))}
 
 
 @pytest.mark.parametrize("format_", FORMATS)

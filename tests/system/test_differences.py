@@ -1,54 +1,23 @@
 """Exporting only what changed: afterwards the copy is that of a full export, byte for byte."""
 
-import functools
 from pathlib import Path
 
 import pytest
 import zarr
-from histories import Change, History, attributes, create, data, delete, group, resize, write
+from changes import BASE, CHANGES, RANDOM_CHANGE
+from histories import Change, History, create, data, delete, resize, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from runners import Run, export_at_once
 
-from prefect_freight import export as export_settling
 from prefect_freight.errors import DestinationError
 from prefect_freight.stores.local import LocalStore
 
 FORMATS = ["zarr2", "zarr3"]
-export = functools.partial(export_settling, settle_s=0)
-BASE: tuple[Change, ...] = (
-    create("a"),
-    create("g/b", 7),
-    create("g/h/c"),
-    attributes("", title="t"),
-)
-
-CHANGES: dict[str, tuple[Change, ...]] = {
-    "nothing": (),
-    "chunk changed": (write("a", slice(0, 3), 9),),
-    "chunk added": (resize("a", 12, 5),),
-    "chunk became missing": (write("a", slice(3, 6), 0),),
-    "array appended within its last chunk": (resize("a", 9, 5),),
-    "array resized smaller": (resize("a", 4),),
-    "array resized to nothing": (resize("a", 0),),
-    "chunk shape changed": (create("a", chunks=(4,)),),
-    "codec changed": (create("a", compressors=None),),
-    "dtype changed": (create("a", dtype="f8"),),
-    "one axis more": (create("a", shape=(4, 2), chunks=(2, 2)),),
-    "fill value changed": (create("a", fill_value=1),),
-    "attributes changed": (attributes("a", units="m"), attributes("g", about="b")),
-    "attributes removed": (attributes(""),),
-    "decoding attributes changed": (attributes("a", scale_factor=0.5), write("a", slice(0, 3), 2)),
-    "array deleted": (delete("a"),),
-    "array deleted and created again": (delete("a"), create("a", 5)),
-    "group added": (group("new/deep"), create("new/deep/x")),
-    "group deleted": (delete("g"),),
-    "array becomes a group": (delete("a"), group("a"), create("a/0"), create("a/c")),
-    "group becomes an array": (delete("g"), create("g")),
-}
 
 
 def full(source: Path, destination: Path, ref: str, format_: str) -> dict[str, bytes]:
-    export(source, destination, ref=ref, format=format_)
+    export_at_once(source, destination, ref=ref, format=format_)
     return data(destination)
 
 
@@ -57,10 +26,11 @@ def history(tmp_path: Path) -> History:
     return History(tmp_path / "repository")
 
 
+@pytest.mark.by_flow_too("dtype changed", "zarr2")
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_difference_there_and_back_equals_a_full_export(
-    history: History, tmp_path: Path, name: str, format_: str
+    export: Run, history: History, tmp_path: Path, name: str, format_: str
 ) -> None:
     old = history.commit(*BASE)
     new = history.commit(*CHANGES[name])
@@ -77,7 +47,7 @@ def test_a_difference_there_and_back_equals_a_full_export(
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize(("old", "new"), [("a", "renamed"), ("g", "moved"), ("g/h", "h")])
 def test_moved_nodes_take_their_chunks_along(
-    history: History, tmp_path: Path, format_: str, old: str, new: str
+    export: Run, history: History, tmp_path: Path, format_: str, old: str, new: str
 ) -> None:
     before = history.commit(*BASE)
     after = history.move(old, new)
@@ -86,7 +56,7 @@ def test_moved_nodes_take_their_chunks_along(
     assert data(tmp_path / "copy") == full(history.path, tmp_path / "fresh", after, format_)
 
 
-def test_only_what_changed_moves(history: History, tmp_path: Path) -> None:
+def test_only_what_changed_moves(export: Run, history: History, tmp_path: Path) -> None:
     history.commit(*BASE)
     export(history.path, tmp_path / "copy")
     history.commit(write("a", slice(0, 3), 9))
@@ -95,7 +65,9 @@ def test_only_what_changed_moves(history: History, tmp_path: Path) -> None:
     assert (report.objects_transferred, report.objects_deleted) == (1, 0)
 
 
-def test_snapshots_of_two_branches_need_no_common_history(history: History, tmp_path: Path) -> None:
+def test_snapshots_of_two_branches_need_no_common_history(
+    export: Run, history: History, tmp_path: Path
+) -> None:
     base = history.commit(*BASE)
     history.repository.create_branch("other", base)
     left = history.commit(write("a", slice(0, 3), 9), create("left"))
@@ -105,15 +77,18 @@ def test_snapshots_of_two_branches_need_no_common_history(history: History, tmp_
     assert data(tmp_path / "copy") == full(history.path, tmp_path / "fresh", right, "zarr2")
 
 
-def test_last_is_a_full_export_where_there_was_none(history: History, tmp_path: Path) -> None:
+def test_last_is_a_full_export_where_there_was_none(
+    export: Run, history: History, tmp_path: Path
+) -> None:
     history.commit(*BASE)
     report = export(history.path, tmp_path / "copy", from_ref="last")
     assert report.base_snapshot is None
     assert zarr.open_array(tmp_path / "copy/a", mode="r")[0] == 1
 
 
+@pytest.mark.by_flow_too
 def test_a_wrong_base_is_caught_before_anything_is_touched(
-    history: History, tmp_path: Path
+    export: Run, history: History, tmp_path: Path
 ) -> None:
     first = history.commit(*BASE)
     second = history.commit(write("a", slice(0, 3), 9))
@@ -127,7 +102,9 @@ def test_a_wrong_base_is_caught_before_anything_is_touched(
     assert not (tmp_path / "none").exists()
 
 
-def test_merging_takes_the_users_word_for_the_base(history: History, tmp_path: Path) -> None:
+def test_merging_takes_the_users_word_for_the_base(
+    export: Run, history: History, tmp_path: Path
+) -> None:
     first = history.commit(*BASE)
     second = history.commit(write("a", slice(0, 3), 9), delete("g/h"), create("n"))
     for key, blob in full(history.path, tmp_path / "first", first, "zarr2").items():
@@ -140,7 +117,10 @@ def test_merging_takes_the_users_word_for_the_base(history: History, tmp_path: P
     assert any("word" in note for note in report.notes)
 
 
-def test_there_and_back_and_there_again_copies_each_time(history: History, tmp_path: Path) -> None:
+@pytest.mark.by_flow_too
+def test_there_and_back_and_there_again_copies_each_time(
+    export: Run, history: History, tmp_path: Path
+) -> None:
     a, b = history.commit(*BASE), history.commit(write("a", slice(0, 3), 9))
     export(history.path, tmp_path / "copy", ref=a)
     moved = [
@@ -152,7 +132,7 @@ def test_there_and_back_and_there_again_copies_each_time(history: History, tmp_p
 
 
 def test_a_foreign_object_is_never_deleted_and_is_reported(
-    history: History, tmp_path: Path
+    export: Run, history: History, tmp_path: Path
 ) -> None:
     history.commit(*BASE)
     export(history.path, tmp_path / "copy")
@@ -161,35 +141,6 @@ def test_a_foreign_object_is_never_deleted_and_is_reported(
     report = export(history.path, tmp_path / "copy", from_ref="last")
     assert (tmp_path / "copy" / "g" / "mine").read_bytes() == b"precious"
     assert "g/mine" in report.notes[0]
-
-
-NAMES = st.sampled_from(["a", "g/b", "g/h/c", "n"])
-RANDOM_CHANGE: st.SearchStrategy[Change] = st.one_of(
-    st.builds(create, NAMES, st.integers(0, 9), chunks=st.sampled_from([(2,), (3,)])),
-    st.builds(create, NAMES, st.integers(0, 9), dtype=st.sampled_from(["i2", "f4"])),
-    st.builds(lambda name, n: resize_if_there(name, n), NAMES, st.integers(0, 12)),
-    st.builds(
-        lambda name, i, v: write_if_there(name, i, v), NAMES, st.integers(0, 8), st.integers(0, 3)
-    ),
-    st.builds(lambda name: delete_if_there(name), st.sampled_from(["a", "g", "g/h", "g/b", "n"])),
-    st.builds(lambda n: attributes("", n=n), st.integers(0, 3)),
-)
-
-
-def if_array(name: str, change: Change) -> Change:
-    return lambda root: change(root) if isinstance(root.get(name), zarr.Array) else None
-
-
-def resize_if_there(name: str, n: int) -> Change:
-    return if_array(name, resize(name, n, 7))
-
-
-def write_if_there(name: str, start: int, value: int) -> Change:
-    return if_array(name, write(name, slice(start, start + 3), value))
-
-
-def delete_if_there(name: str) -> Change:
-    return lambda root: delete(name)(root) if name in root else None
 
 
 @settings(
@@ -203,6 +154,7 @@ def delete_if_there(name: str) -> Change:
     format_=st.sampled_from(FORMATS),
 )
 def test_any_walk_through_any_history_ends_as_a_full_export(
+    export: Run,
     tmp_path_factory: pytest.TempPathFactory,
     changes: list[list[Change]],
     visits: list[int],
@@ -227,7 +179,7 @@ def test_the_user_says_which_chunks_come_last(history: History, tmp_path: Path) 
             order.append(key)
             super().write(key, data)
 
-    export(history.path, Watched(str(tmp_path / "copy")), rounds=["^a/", "^g/h/"])
+    export_at_once(history.path, Watched(str(tmp_path / "copy")), rounds=["^a/", "^g/h/"])
     chunks = [key.rpartition("/")[0] for key in order if key[-1].isdigit() and key[0] != "."]
     assert chunks == sorted(chunks, key=["g/b", "a", "g/h/c"].index)
     assert data(tmp_path / "copy") == full(history.path, tmp_path / "fresh", "main", "zarr2")

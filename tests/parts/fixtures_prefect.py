@@ -13,7 +13,7 @@ import httpx
 import pytest
 from servers import die_with_parent, free_ports
 
-START_WITHIN_S = 120.0
+START_WITHIN_S = 240.0
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 

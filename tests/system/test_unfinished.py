@@ -1,26 +1,22 @@
 """After exports that were cut off anywhere, whatever is exported next is exact."""
 
-import functools
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
+from changes import RANDOM_CHANGE
+from dying import DyingStore
 from histories import Change, History, create, data, delete, resize, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_differences import RANDOM_CHANGE
+from runners import Run, export_at_once
 
-from prefect_freight import export as export_settling
-from prefect_freight.errors import AccessError, FreightError, IncompleteError
+from prefect_freight.errors import FreightError, IncompleteError
 from prefect_freight.events import Event, StepStarted
-from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
 FORMATS = ["zarr2", "zarr3"]
-export = functools.partial(export_settling, settle_s=0)
 BASE: tuple[Change, ...] = (create("a"), create("g/b", 7), create("g/h/c"))
 NEXT: tuple[Change, ...] = (
     create("a", dtype="f8"),
@@ -31,68 +27,23 @@ NEXT: tuple[Change, ...] = (
 OTHER: tuple[Change, ...] = (resize("g/b", 12, 4), create("n", 5, chunks=(2,)))
 
 
-class DyingStore:
-    """A store that dies, as a killed process does: after some changes it does nothing any more."""
-
-    def __init__(self, store: Store, changes: int) -> None:
-        self._store, self._left = store, changes
-        self._lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return self._store.url
-
-    @property
-    def dead(self) -> bool:
-        return self._left < 0
-
-    def _change(self) -> None:
-        with self._lock:
-            self._left -= 1
-        self._live()
-
-    def _live(self) -> None:
-        if self.dead:
-            raise AccessError("killed")
-
-    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        self._live()
-        return self._store.read(key, offset, length)
-
-    def write(self, key: str, data: bytes) -> None:
-        self._change()
-        self._store.write(key, data)
-
-    def write_new(self, key: str, data: bytes) -> bool:
-        self._change()
-        return self._store.write_new(key, data)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        self._change()
-        self._store.delete(keys)
-
-    def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
-        self._live()
-        return self._store.list(prefix, without=without)
-
-
-def cut_off(source: Path, copy: Path, changes: int, **options: object) -> bool:
+def cut_off(export: Run, source: Path, copy: Path, changes: int, **options: object) -> bool:
     """Export until the destination was changed so often; return whether it came to an end."""
     store = DyingStore(open_store(str(copy)), changes)
     with suppress(FreightError):
-        export(source, store, concurrency=2, **options)  # type: ignore[arg-type]
+        export(source, store, concurrency=2, **options)
     return not store.dead
 
 
 def fresh(source: Path, folder: Path, ref: str, format_: str = "zarr2") -> dict[str, bytes]:
-    export(source, folder / f"fresh-{ref}-{format_}", ref=ref, format=format_)
+    export_at_once(source, folder / f"fresh-{ref}-{format_}", ref=ref, format=format_)
     return data(folder / f"fresh-{ref}-{format_}")
 
 
 @pytest.mark.parametrize("from_ref", [None, "last"])
 @pytest.mark.parametrize("goal", [0, 1, 2], ids=["back", "on", "elsewhere"])
 def test_after_a_difference_was_cut_off_anything_else_is_exact(
-    tmp_path: Path, goal: int, from_ref: str | None
+    export: Run, tmp_path: Path, goal: int, from_ref: str | None
 ) -> None:
     history = History(tmp_path / "repository")
     snapshots = [history.commit(*changes) for changes in (BASE, NEXT, OTHER)]
@@ -100,19 +51,20 @@ def test_after_a_difference_was_cut_off_anything_else_is_exact(
     for changes in range(4, 64, 11):
         copy = tmp_path / f"copy-{changes}"
         export(history.path, copy, ref=snapshots[0])
-        ended = cut_off(history.path, copy, changes, ref=snapshots[1], from_ref="last")
+        ended = cut_off(export, history.path, copy, changes, ref=snapshots[1], from_ref="last")
         export(history.path, copy, ref=snapshots[goal], from_ref=from_ref)
         assert data(copy) == expected, f"cut off after {changes} changes"
     assert ended, "the last one is to be late enough"
 
 
-def test_cut_off_again_and_again_it_comes_to_its_end(tmp_path: Path) -> None:
+@pytest.mark.by_flow_too
+def test_cut_off_again_and_again_it_comes_to_its_end(export: Run, tmp_path: Path) -> None:
     history = History(tmp_path / "repository")
     history.commit(*BASE)
     new = history.commit(*NEXT)
     copy, expected = tmp_path / "copy", fresh(history.path, tmp_path, new)
     changes = 4
-    while not cut_off(history.path, copy, changes):
+    while not cut_off(export, history.path, copy, changes):
         changes += 4
         assert changes < 100
     assert changes > 20
@@ -134,6 +86,7 @@ def test_cut_off_again_and_again_it_comes_to_its_end(tmp_path: Path) -> None:
     format_=st.sampled_from(FORMATS),
 )
 def test_any_walk_cut_off_anywhere_ends_as_a_full_export(
+    export: Run,
     tmp_path_factory: pytest.TempPathFactory,
     changes: list[list[Change]],
     visits: list[tuple[int, str | None, int]],
@@ -146,7 +99,7 @@ def test_any_walk_cut_off_anywhere_ends_as_a_full_export(
     snapshots = [history.commit(*BASE), *(history.commit(*some) for some in changes)]
     for visit, base, n in visits:
         ref = snapshots[visit % len(snapshots)]
-        cut_off(history.path, folder / "copy", n, ref=ref, from_ref=base, format=format_)
+        cut_off(export, history.path, folder / "copy", n, ref=ref, from_ref=base, format=format_)
     ref = snapshots[goal % len(snapshots)]
     export(history.path, folder / "copy", ref=ref, from_ref=from_ref, format=format_)
     assert data(folder / "copy") == fresh(history.path, folder, ref, format_)
@@ -168,7 +121,7 @@ def test_commits_while_it_runs_do_not_get_into_an_export(tmp_path: Path, step: s
     first = history.commit(*BASE)
     expected = fresh(history.path, tmp_path, first)
     listen = at(step, lambda: history.commit(*NEXT))
-    report = export(history.path, tmp_path / "copy", on_event=listen)
+    report = export_at_once(history.path, tmp_path / "copy", on_event=listen)
     assert report.snapshot == first
     assert data(tmp_path / "copy") == expected
 
@@ -178,7 +131,7 @@ def test_a_branch_that_is_reset_while_it_runs_changes_nothing(tmp_path: Path) ->
     first, second = history.commit(*BASE), history.commit(*NEXT)
     expected = fresh(history.path, tmp_path, second)
     listen = at("Checking", lambda: history.repository.reset_branch("main", first))
-    assert export(history.path, tmp_path / "copy", on_event=listen).snapshot == second
+    assert export_at_once(history.path, tmp_path / "copy", on_event=listen).snapshot == second
     assert data(tmp_path / "copy") == expected
 
 
@@ -189,7 +142,7 @@ def test_a_chunk_that_is_gone_is_named_and_all_others_are_copied(tmp_path: Path,
     expected = fresh(history.path, tmp_path, "main")
     lost = min((history.path / "chunks").iterdir())
     with pytest.raises(IncompleteError, match=f"chunks/{lost.name}") as caught:
-        export(history.path, tmp_path / "copy", on_event=at(step, lost.unlink))
+        export_at_once(history.path, tmp_path / "copy", on_event=at(step, lost.unlink))
     assert caught.value.report is not None
     (line, _) = (tmp_path / "copy" / caught.value.report.marker).read_text().splitlines()
     key = line.split()[1]

@@ -44,20 +44,9 @@ def read_copy(store: Store) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def many(s3: S3Server) -> str:
     """Return the URL of a repository on S3 of about a thousand small objects."""
-    bucket = s3.new_bucket()
-    write_many(
-        icechunk.s3_storage(
-            bucket=bucket,
-            prefix="repository",
-            region="us-east-1",
-            endpoint_url=s3.endpoint_url,
-            allow_http=True,
-            access_key_id=s3.access_key_id,
-            secret_access_key=s3.secret_access_key,
-            force_path_style=True,
-        )
-    )
-    return f"s3://{bucket}/repository"
+    url = f"s3://{s3.new_bucket()}/repository"
+    write_many(s3.icechunk_storage(url))
+    return url
 
 
 @pytest.fixture(scope="session")

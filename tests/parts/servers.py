@@ -77,6 +77,22 @@ class S3Server:
         """Return a client that isn't ours."""
         return _client(self.endpoint_url, self.access_key_id, self.secret_access_key)
 
+    def icechunk_storage(self, url: str) -> Any:
+        """Return the storage of a repository here, as Icechunk opens it."""
+        import icechunk
+
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        return icechunk.s3_storage(
+            bucket=bucket,
+            prefix=prefix,
+            region="us-east-1",
+            endpoint_url=self.endpoint_url,
+            allow_http=True,
+            access_key_id=self.access_key_id,
+            secret_access_key=self.secret_access_key,
+            force_path_style=True,
+        )
+
     def new_bucket(self) -> str:
         """Make a bucket and return its name."""
         name = f"bucket-{secrets.token_hex(6)}"

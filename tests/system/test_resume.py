@@ -1,18 +1,12 @@
 """`kill -9` at any moment, then the same command elsewhere: only what is missing moves."""
 
-import json
 import os
 import random
-import signal
-import subprocess
-import sysconfig
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from command import Machine
 from fixtures_faults import NATIVE_LOCAL, read_copy
 from histories import data
 from proxies import Fault, FaultProxy, Rule, proxied
@@ -21,73 +15,10 @@ from servers import S3Server
 from prefect_freight import export
 from prefect_freight.stores.urls import open_store
 
-FREIGHT = str(Path(sysconfig.get_path("scripts")) / "freight")
 IN_FLIGHT = 1000
 """Objects that a kill may have moved a second time: four batches of 250."""
 BATCH, THREADS = 250, 64
 CHUNK = r"^copy/grid/\d"
-WITHIN_S = 60
-
-
-@dataclass
-class Machine:
-    """A place where the command runs, with homes of its own."""
-
-    folder: Path
-    name: str
-    processes: list[subprocess.Popen[str]] = field(default_factory=list)
-
-    def start(self, *command: object) -> subprocess.Popen[str]:
-        home = self.folder / self.name
-        home.mkdir(exist_ok=True)
-        kept = {k: v for k, v in os.environ.items() if "PREFECT" not in k}
-        process = subprocess.Popen(
-            [FREIGHT, "export", *map(str, command), "--json"],
-            env=kept | {"HOME": str(home), "PREFECT_HOME": str(home / "prefect")},
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self.processes.append(process)
-        return process
-
-    def run(self, *command: object) -> dict[str, object]:
-        """Run the command to its end; return its report."""
-        said, errors = self.start(*command).communicate(timeout=4 * WITHIN_S)
-        assert self.processes[-1].returncode == 0, errors
-        report: dict[str, object] = json.loads(said)
-        return report
-
-    def kill(self, when: Callable[[], bool], *command: object) -> None:
-        """Run the command until something is the case, then kill it."""
-        process = self.start(*command)
-        deadline = time.monotonic() + WITHIN_S
-        while not when() and process.poll() is None:
-            assert time.monotonic() < deadline, "what the kill waits for did not happen"
-            time.sleep(0.002)
-        process.kill()
-        process.wait()
-        self.clean()
-        process.communicate()
-
-    def clean(self) -> None:
-        """End what a killed command left running, such as Prefect's embedded server."""
-        for process in self.processes:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], Machine]:
-    def make(name: str) -> Machine:
-        one = Machine(tmp_path, name)
-        request.addfinalizer(one.clean)
-        return one
-
-    return make
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +53,7 @@ USUAL = {
 }
 
 
+@pytest.mark.by_flow_too("many chunks")
 @pytest.mark.parametrize(
     "moment",
     [pytest.param(moment, marks=[] if moment in USUAL else pytest.mark.slow) for moment in MOMENTS],
@@ -130,7 +62,7 @@ def test_a_killed_export_goes_on_elsewhere_where_it_was(
     s3: S3Server,
     many_local: Path,
     whole: dict[str, bytes],
-    machine: Callable[[str], Machine],
+    exporter: Callable[[str], Machine],
     tmp_path: Path,
     moment: str,
 ) -> None:
@@ -138,11 +70,11 @@ def test_a_killed_export_goes_on_elsewhere_where_it_was(
     rule = Rule(rule.fault, rule.method, rule.key, rule.first)
     with proxied(s3.endpoint_url, rule) as proxy:
         command = to_s3(s3, proxy, many_local, tmp_path)
-        machine("one").kill(rule.hit.is_set, *command)
+        exporter("one").kill(rule.hit.is_set, *command)
         assert rule.hit.is_set()
         assert proxy.puts(CHUNK) >= there - THREADS
         proxy.rules = []
-        report = machine("another").run(*command)
+        report = exporter("another").run(*command)
         assert proxy.puts(CHUNK) <= most_puts(there)
     assert report["resumed"] or moment == "pointer, before the record"
     assert read_copy(open_store(str(command[1]), s3.config())) == whole
@@ -173,16 +105,16 @@ def control_keys(s3: S3Server, url: str) -> set[str]:
 def test_killed_at_random_moments_no_object_moves_more_often_than_it_must(
     many_local: Path,
     whole: dict[str, bytes],
-    machine: Callable[[str], Machine],
+    exporter: Callable[[str], Machine],
     tmp_path: Path,
     seed: int,
 ) -> None:
     copy, rng, moved = tmp_path / "copy", random.Random(seed), 0
     for number in range(2):
         n = rng.randrange(moved, NATIVE_LOCAL)
-        machine(f"m{number}").kill(lambda n=n: count(copy / "grid") >= n, many_local, copy)
+        exporter(f"m{number}").kill(lambda n=n: count(copy / "grid") >= n, many_local, copy)
         moved = count(copy / "grid")
-    report = machine("last").run(many_local, copy)
+    report = exporter("last").run(many_local, copy)
     assert int(str(report["objects_transferred"])) <= len(whole) - moved + IN_FLIGHT
     assert data(copy) == whole
     assert not (copy / ".freight" / "lock").exists()

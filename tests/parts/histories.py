@@ -24,10 +24,10 @@ def data(root: Path) -> dict[str, bytes]:
 class History:
     """A repository that is changed commit by commit."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, storage: icechunk.Storage | None = None) -> None:
         self.path = path
         config = icechunk.RepositoryConfig(inline_chunk_threshold_bytes=16)
-        storage = icechunk.local_filesystem_storage(str(path))
+        storage = storage or icechunk.local_filesystem_storage(str(path))
         self.repository = icechunk.Repository.create(storage, config=config)
 
     def commit(self, *changes: Change, branch: str = "main") -> str:
