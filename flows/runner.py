@@ -30,12 +30,11 @@ from prefect_freight.flows.summary import (
 )
 from prefect_freight.model import Job, Outcome, Round, Unit
 from prefect_freight.sources import Source
-from prefect_freight.steps.move_unit import OPEN_BATCHES
 from prefect_freight.stores import Store
 
 WORKERS = 2
 """Units under way at a time: each has threads of its own, so more would win nothing."""
-SIDE_BY_SIDE = (Round.CHUNKS, Round.DELETES)
+SIDE_BY_SIDE = (Round.CHUNKS, Round.OBJECTS, Round.DELETES)
 """Rounds whose units may be moved in any order."""
 
 
@@ -109,7 +108,7 @@ class PrefectRunner:
             job,
             unit,
             threads=self._concurrency // workers,
-            open_batches=OPEN_BATCHES // workers,
+            open_batches=tasks.OPEN_BATCHES // workers,
             attempts=attempts,
         )
         self._under_way[future] = attempts

@@ -6,8 +6,9 @@ if __name__ != "prefect_freight.tasks":
         "the tasks would not be known to be the same. Import prefect_freight.tasks"
     )
 
+from prefect_freight.steps.move_unit import OPEN_BATCHES
 from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
-from prefect_freight.tasks.steps import (
+from prefect_freight.tasks.definitions import (
     compute_diff,
     finish,
     look_at_job,
@@ -19,6 +20,7 @@ from prefect_freight.tasks.steps import (
 )
 
 __all__ = [
+    "OPEN_BATCHES",
     "Attempts",
     "UnitIncompleteError",
     "compute_diff",

@@ -28,7 +28,7 @@ class Node:
     """`""` for the root, else `a/b`."""
     kind: Literal["array", "group"]
     document: Mapping[str, Any]
-    """Its Zarr 3 metadata document (zarr.json), parsed."""
+    """Its Zarr 3 metadata document, parsed."""
     content: str = ""
     """Equal content (of two snapshots of the repository), equal chunk references. "" is unknown."""
 

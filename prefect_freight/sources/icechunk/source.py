@@ -182,12 +182,13 @@ class IcechunkSource:
         self, snapshot: Snapshot, paths: list[str]
     ) -> list[Mapping[str, Any]]:
         from zarr.core.buffer import default_buffer_prototype
+        from zarr.core.common import ZARR_JSON
 
         store, prototype = self._session(snapshot), default_buffer_prototype()
         limit = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
 
         async def read(path: str) -> Mapping[str, Any]:
-            key = f"{path}/zarr.json" if path else "zarr.json"
+            key = f"{path}/{ZARR_JSON}" if path else ZARR_JSON
             async with limit:
                 document = await store.get(key, prototype)
             if document is None:
