@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.config import StoreConfig
 from prefect_freight.exporting import MAX_CONCURRENCY, plan_options, run_export
-from prefect_freight.flows.opening import open_given_source, open_given_store, place_of
+from prefect_freight.flows.places import open_given_source, open_given_store, place_of
 from prefect_freight.flows.runner import WORKERS, PrefectRunner
 from prefect_freight.flows.summary import short_name
 from prefect_freight.model import ExportReport, Format, OnExisting, VerifyLevel

@@ -37,7 +37,7 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verification as plain JSON values."""
-        found = self.differences
+        differences = self.differences
         return {
             "format_version": FORMAT_VERSION,
             "destination": self.destination,
@@ -46,9 +46,9 @@ class Verification:
             "snapshot": self.snapshot,
             "level": self.level,
             "whole": self.whole,
-            "missing": found.missing_keys,
-            "wrong": [{"key": key, "found": said} for key, said in found.wrong_keys],
-            "foreign": found.foreign_keys,
+            "missing": differences.missing_keys,
+            "wrong": [{"key": key, "found": reason} for key, reason in differences.wrong_keys],
+            "foreign": differences.foreign_keys,
             "notes": list(self.notes),
         }
 
@@ -98,12 +98,12 @@ def verify(
     )
 
 
-def _compare_source(source: Source, destination: Store, job: Job, found: Differences) -> None:
+def _compare_source(source: Source, destination: Store, job: Job, differences: Differences) -> None:
     """Add what an export of the snapshot's difference to its own copy would still have to do."""
-    said = preview(source, destination, replace(job, sequence=job.sequence + 1))
-    for path, counts in said.nodes.items():
+    expected = preview(source, destination, replace(job, sequence=job.sequence + 1))
+    for path, counts in expected.nodes.items():
         if counts["puts"] or counts["deletes"]:
-            found.add_wrong(
+            differences.add_wrong(
                 path or "/",
                 f"the manifest is not that of the snapshot: {counts['puts']} objects differ, "
                 f"{counts['deletes']} are too many",

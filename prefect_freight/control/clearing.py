@@ -45,5 +45,5 @@ def _keys_below(destination: Store, prefix: str) -> Iterator[str]:
 
 
 def _delete(destination: Store, keys: Iterable[str]) -> None:
-    for some in itertools.batched(keys, KEYS_PER_DELETE):
-        retrying(lambda some=some: destination.delete(some))  # type: ignore[misc]
+    for batch in itertools.batched(keys, KEYS_PER_DELETE):
+        retrying(lambda batch=batch: destination.delete(batch))  # type: ignore[misc]

@@ -321,5 +321,5 @@ def _with_checksums(table: pa.Table, data: bytes) -> pa.Table:
         pa.binary(CHECKSUM_BYTES), table.num_rows, [None, pa.py_buffer(data)]
     ).cast(pa.binary())
     put = pc.if_else(pc.equal(column, NO_CHECKSUM), pa.scalar(None, pa.binary()), column)
-    known = pc.coalesce(put, _combined(table["checksum"]))
-    return table.set_column(table.schema.get_field_index("checksum"), "checksum", known)
+    checksums = pc.coalesce(put, _combined(table["checksum"]))
+    return table.set_column(table.schema.get_field_index("checksum"), "checksum", checksums)

@@ -75,10 +75,10 @@ def compare_objects(source: Source, destination: Store, job: Job, differences: D
     columns = ["key", "location", "size", "content"]
     for table in read_copy(records, records.manifest(job.area), columns):
         with ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda row: _compare(source, destination, row), table.to_pylist())
-            for row, wrong in zip(table.to_pylist(), found, strict=True):
-                if wrong:
-                    differences.add_wrong(row["key"], wrong)
+            reasons = pool.map(lambda row: _compare(source, destination, row), table.to_pylist())
+            for row, reason in zip(table.to_pylist(), reasons, strict=True):
+                if reason:
+                    differences.add_wrong(row["key"], reason)
 
 
 def _compare(source: Source, destination: Store, row: dict[str, Any]) -> str:

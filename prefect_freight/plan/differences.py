@@ -25,12 +25,12 @@ class Differences:
     def lines(self) -> list[str]:
         """Say each difference that keeps the copy from being whole, by name."""
         lines = [f"missing {key}" for key in self.missing_keys]
-        lines += [f"wrong {key}: {said}" for key, said in self.wrong_keys]
+        lines += [f"wrong {key}: {reason}" for key, reason in self.wrong_keys]
         unnamed = self.missing + self.wrong - len(lines)
         return lines + ([f"and {unnamed} more"] if unnamed else [])
 
-    def add_wrong(self, key: str, said: str) -> None:
+    def add_wrong(self, key: str, reason: str) -> None:
         """Count an object that is not what it should be."""
         self.wrong += 1
         if len(self.wrong_keys) < MAX_KEYS_NAMED:
-            self.wrong_keys.append((key, said))
+            self.wrong_keys.append((key, reason))

@@ -11,8 +11,8 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
 
     The same command has the same id on any machine.
     """
-    said = json.dumps([snapshot.source, snapshot.id, base, options.format.value])
-    return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+    settings = json.dumps([snapshot.source, snapshot.id, base, options.format.value])
+    return hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()
 
 
 def plan_report(

@@ -17,7 +17,7 @@ from prefect_freight.plan.report import plan_report
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
-NAMED = 5
+LINES_IN_MESSAGE = 5
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
 
 
@@ -38,7 +38,7 @@ def finish(
         write_failure(destination, job, outcome, lines)
         relied = job.resumed or job.base is not None
         raise (UnsoundError if relied else IncompleteError)(
-            f"the copy at {destination.url} is not whole: {'; '.join(lines[:NAMED])}. "
+            f"the copy at {destination.url} is not whole: {'; '.join(lines[:LINES_IN_MESSAGE])}. "
             "Run the same command again",
             report,
         )
@@ -88,12 +88,12 @@ def report_finished(destination: Store, job: Job) -> ExportReport:
     If somebody removed its marker, that is put again.
     """
     manifest = read_manifest(destination, job.area)
-    there = Outcome(skipped=count_copy(manifest) if manifest else 0)
+    copied = Outcome(skipped=count_copy(manifest) if manifest else 0)
     try:
         retrying(lambda: destination.read(job.marker))
     except NotFoundError:
-        write_success(destination, job, there)
-    return _report(job, None, there, whole=True, notes=(ALREADY,))
+        write_success(destination, job, copied)
+    return _report(job, None, copied, whole=True, notes=(ALREADY,))
 
 
 def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
@@ -155,6 +155,6 @@ def _close(
 def _notes(differences: Differences) -> tuple[str, ...]:
     if not differences.foreign:
         return ()
-    shown = ", ".join(differences.foreign_keys[:NAMED])
-    dots = ", …" if differences.foreign > NAMED else ""
+    shown = ", ".join(differences.foreign_keys[:LINES_IN_MESSAGE])
+    dots = ", …" if differences.foreign > LINES_IN_MESSAGE else ""
     return (f"{differences.foreign} objects there are not ours and were left: {shown}{dots}",)

@@ -168,13 +168,13 @@ class _Mover:
         self._on_event(Moved(1, one.bytes))
 
     def _failed(self, entry: dict[str, Any], error: Exception) -> None:
-        known = error if isinstance(error, FreightError) else InternalError(repr(error))
-        self._add(Outcome(failures=(_failure(entry, known),)))
+        failure = error if isinstance(error, FreightError) else InternalError(repr(error))
+        self._add(Outcome(failures=(_failure(entry, failure),)))
         with self._lock:
             self._failures_in_a_row += 1
             in_a_row = self._failures_in_a_row
-        if isinstance(known, StorageFullError) or in_a_row >= GIVE_UP_AFTER:
-            self._give_up(known)
+        if isinstance(failure, StorageFullError) or in_a_row >= GIVE_UP_AFTER:
+            self._give_up(failure)
 
     def _close(self, batch: "_Batch") -> None:
         try:
@@ -224,8 +224,8 @@ class _Batch:
         self.skipped = len(rows) - len(self.entries)
         self._left = len(self.entries)
         self._failed: list[str] = []
-        known = earlier.checksums if earlier and len(earlier.checksums) == len(rows) else None
-        checksums = known or [""] * len(rows)
+        recorded = earlier.checksums if earlier and len(earlier.checksums) == len(rows) else None
+        checksums = recorded or [""] * len(rows)
         self._checksums = {row["key"]: c for row, c in zip(rows, checksums, strict=True)}
         self._lock = threading.Lock()
 

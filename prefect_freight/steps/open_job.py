@@ -16,7 +16,7 @@ from prefect_freight.sources import Source
 from prefect_freight.steps.verify_copy import compare, list_data
 from prefect_freight.stores import Store
 
-NAMED = 3
+KEYS_IN_MESSAGE = 3
 ASSUMED = (
     "that a copy of {ref} (snapshot {snapshot}) lay there was taken on the user's word: nothing "
     "there recorded it"
@@ -180,9 +180,11 @@ def _refuse_occupied(destination: Store, options: Options) -> None:
     if options.on_existing == "merge":
         return
     keys = (key for table in list_data(destination) for key in table["key"].to_pylist())
-    names = list(itertools.islice(keys, NAMED + 1))
+    names = list(itertools.islice(keys, KEYS_IN_MESSAGE + 1))
     if names:
-        shown = ", ".join(map(repr, names[:NAMED])) + (", …" if len(names) > NAMED else "")
+        shown = ", ".join(map(repr, names[:KEYS_IN_MESSAGE])) + (
+            ", …" if len(names) > KEYS_IN_MESSAGE else ""
+        )
         raise DestinationError(
             f"expected {destination.url} to be empty or a copy of ours, found {shown}. Nothing was "
             "touched. Choose another destination, or write beside what is there with "

@@ -58,10 +58,10 @@ def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
     expected = read_copy(records, manifest, WANTED.names)
     rows = count_copy(manifest)
     with partitioned((WANTED, FOUND), rows, expected, list_data(destination)) as pairs:
-        for wanted, found in pairs:
-            there = _compare_sizes(wanted, found, differences)
+        for wanted, listed in pairs:
+            present = _compare_sizes(wanted, listed, differences)
             if level != "sizes":
-                _compare_checksums(destination, there, differences)
+                _compare_checksums(destination, present, differences)
     return differences
 
 
@@ -72,44 +72,46 @@ def list_data(destination: Store) -> Iterator[pa.Table]:
         yield table.filter(pc.invert(pc.match_substring_regex(table["key"], MARKER_PATTERN)))
 
 
-def _compare_sizes(wanted: pa.Table, found: pa.Table, differences: Differences) -> pa.Table:
+def _compare_sizes(wanted: pa.Table, listed: pa.Table, differences: Differences) -> pa.Table:
     """Return what is there in the right size, with the entity tags of the listing."""
-    where = pc.index_in(wanted["key"], found["key"].combine_chunks())
+    where = pc.index_in(wanted["key"], listed["key"].combine_chunks())
     missing = wanted.filter(pc.is_null(where))
-    there, where = wanted.filter(pc.is_valid(where)), where.drop_null()
-    sizes = found["size"].take(where)
-    differ = pc.not_equal(there["size"], sizes)
+    present, where = wanted.filter(pc.is_valid(where)), where.drop_null()
+    sizes = listed["size"].take(where)
+    differ = pc.not_equal(present["size"], sizes)
     for key, expected, size in zip(
-        there["key"].filter(differ).to_pylist(),
-        there["size"].filter(differ).to_pylist(),
+        present["key"].filter(differ).to_pylist(),
+        present["size"].filter(differ).to_pylist(),
         sizes.filter(differ).to_pylist(),
         strict=True,
     ):
         differences.add_wrong(key, f"expected {expected} bytes, found {size}")
-    foreign = found["key"].filter(pc.invert(pc.is_in(found["key"], wanted["key"].combine_chunks())))
+    foreign = listed["key"].filter(
+        pc.invert(pc.is_in(listed["key"], wanted["key"].combine_chunks()))
+    )
     differences.missing += missing.num_rows
     differences.foreign += len(foreign)
     differences.missing_keys += _first(missing["key"], differences.missing_keys)
     differences.foreign_keys += _first(foreign, differences.foreign_keys)
-    there = there.append_column("etag", found["etag"].take(where))
-    return there.filter(pc.invert(differ))
+    present = present.append_column("etag", listed["etag"].take(where))
+    return present.filter(pc.invert(differ))
 
 
-def _compare_checksums(destination: Store, there: pa.Table, differences: Differences) -> None:
+def _compare_checksums(destination: Store, present: pa.Table, differences: Differences) -> None:
     doubtful = [
         (key, checksum)
-        for key, checksum, etag in _rows(there)
+        for key, checksum, etag in _rows(present)
         if checksum is not None and not _is_md5(etag, checksum)
     ]
     with ThreadPoolExecutor(READERS) as pool:
-        said = pool.map(lambda row: _compare_bytes(destination, *row), doubtful)
-        for (key, _), wrong in zip(doubtful, said, strict=True):
-            if wrong:
-                differences.add_wrong(key, wrong)
+        reasons = pool.map(lambda row: _compare_bytes(destination, *row), doubtful)
+        for (key, _), reason in zip(doubtful, reasons, strict=True):
+            if reason:
+                differences.add_wrong(key, reason)
 
 
-def _rows(there: pa.Table) -> Iterable[tuple[str, bytes | None, str | None]]:
-    columns = (there[name].to_pylist() for name in ("key", "checksum", "etag"))
+def _rows(present: pa.Table) -> Iterable[tuple[str, bytes | None, str | None]]:
+    columns = (present[name].to_pylist() for name in ("key", "checksum", "etag"))
     return zip(*columns, strict=True)
 
 
@@ -122,13 +124,13 @@ def _is_md5(etag: str | None, checksum: bytes) -> bool:
 
 def _compare_bytes(destination: Store, key: str, checksum: bytes) -> str:
     try:
-        found = md5(retrying(lambda: destination.read(key)))
+        actual = md5(retrying(lambda: destination.read(key)))
     except (NotFoundError, IntegrityError) as error:
         return str(error)
-    return "" if found == checksum else f"expected MD5 {checksum.hex()}, found {found.hex()}"
+    return "" if actual == checksum else f"expected MD5 {checksum.hex()}, found {actual.hex()}"
 
 
-def _first(keys: pa.ChunkedArray, named: Sequence[object]) -> list[str]:
-    room = max(0, MAX_KEYS_NAMED - len(named))
+def _first(keys: pa.ChunkedArray, keys_named: Sequence[object]) -> list[str]:
+    room = max(0, MAX_KEYS_NAMED - len(keys_named))
     first: list[str] = keys.slice(0, room).to_pylist()
     return first

@@ -183,8 +183,8 @@ class _Things:
     ) -> None:
         for stretch, (kept, checksums) in zip(piece.stretches, compared, strict=True):
             column = stretch.entries.schema.get_field_index("checksum")
-            known = pc.coalesce(stretch.entries["checksum"], checksums)
-            entries = stretch.entries.set_column(column, "checksum", known)
+            column_values = pc.coalesce(stretch.entries["checksum"], checksums)
+            entries = stretch.entries.set_column(column, "checksum", column_values)
             self._add(piece.start, stretch.round, entries, kept)
         self._writer.add_section(
             Section(self._thing.name, piece.start, content, self._facts, (self._area,), piece.rows)

@@ -190,8 +190,8 @@ class FsspecStore:
 
 def _tag(info: Mapping[str, Any]) -> str | None:
     """Return what a file system tells of a file that changes when the file does."""
-    named = [f"{name} {info[name]}" for name in TAGS if info.get(name) is not None]
-    return ", ".join(named) or None
+    parts = [f"{name} {info[name]}" for name in TAGS if info.get(name) is not None]
+    return ", ".join(parts) or None
 
 
 def _translate(error: Exception, failure: str) -> FreightError:

@@ -46,9 +46,12 @@ class ZarrOrdering:
         """
         if not self._withdrawn:
             return Preparation()
-        there = self._documents_there
-        again = there.filter(
-            pc.or_(_is_in(_parents(there), self._withdrawn), pc.equal(there, self._consolidated))
+        documents = self._documents_there
+        again = documents.filter(
+            pc.or_(
+                _is_in(_parents(documents), self._withdrawn),
+                pc.equal(documents, self._consolidated),
+            )
         )
         return Preparation(list(self._away(again)), {METADATA: again})
 

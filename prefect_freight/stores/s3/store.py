@@ -213,7 +213,7 @@ class S3Store:
             if without and last.startswith(without):
                 # What comes next is behind all of these keys, and they need not be listed.
                 stream, last = None, f"{without}{LAST_CHARACTER}"
-            yield to_page((found["path"], found["size"], found["e_tag"]) for found in page)
+            yield to_page((item["path"], item["size"], item["e_tag"]) for item in page)
 
     def _list_any_keys(self, prefix: str, after: str | None) -> Iterator[pa.RecordBatch]:
         from prefect_freight.stores.s3.listing import list_pages
