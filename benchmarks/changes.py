@@ -10,13 +10,16 @@ of the references, in the same process. A thousand arrays, of which one changes,
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import resource
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +38,37 @@ def open_repository(path: str) -> Any:
 
 
 def commit(path: str, change: Callable[[Any], None]) -> None:
-    import zarr
-
     session = open_repository(path).writable_session("main")
-    change(zarr.open_group(session.store, mode="a", zarr_format=3))
+    change(session.store)
     session.commit("change")
 
 
-def make_array(root: Any, chunks: int) -> None:
+def make_array(store: Any, chunks: int) -> None:
+    import zarr
+
+    root = zarr.open_group(store, mode="a", zarr_format=3)
+    root.create_array("a", shape=(chunks,), chunks=(1,), dtype="i4", compressors=None)
+    refer(store, 0, chunks)
+
+
+def refer(store: Any, first: int, count: int) -> None:
+    """Refer to so many chunks that nobody has stored: only references are read here."""
     import numpy as np
 
-    array = root.create_array("a", shape=(chunks,), chunks=(1,), dtype="i4", compressors=None)
-    for first in range(0, chunks, STEP):
-        array[first : first + STEP] = np.arange(1, STEP + 1)[: chunks - first]
+    for start in range(first, first + count, STEP):
+        n = min(STEP, first + count - start)
+        names = [f"file:///nowhere/{secrets.token_hex(10)}" for _ in range(n)]
+        offsets, lengths = np.zeros(n, np.uint64), np.full(n, 4, np.uint64)
+        store.set_virtual_refs_arr(
+            "a", (n,), names, offsets, lengths, validate_containers=False, arr_offset=(start,)
+        )
 
 
-def make_arrays(root: Any) -> None:
+def make_arrays(store: Any) -> None:
     import numpy as np
+    import zarr
 
+    root = zarr.open_group(store, mode="a", zarr_format=3)
     for number in range(ARRAYS):
         root.create_array(f"a{number:04d}", data=np.arange(1, 5), chunks=(2,))
 
@@ -73,13 +89,20 @@ def read_references(path: str) -> float:
 def plan(path: str, copy: str) -> tuple[float, Any, Any]:
     """Plan the difference to what is recorded; return seconds, the job and its plan."""
     from prefect_freight.model import Options
-    from prefect_freight.sources.kinds import open_source
+    from prefect_freight.sources.icechunk.source import IcechunkSource
     from prefect_freight.steps.compute_diff import compute_diff
     from prefect_freight.steps.open_job import open_job
     from prefect_freight.steps.write_manifest import write_manifest
     from prefect_freight.stores.urls import open_store
 
-    source, destination = open_source(path), open_store(copy)
+    class AsNative(IcechunkSource):
+        """Takes the references for those of chunks that the repository holds."""
+
+        def read_chunks(self, snapshot: Any, path: str) -> Iterator[Any]:
+            for refs in super().read_chunks(snapshot, path):
+                yield dataclasses.replace(refs, virtual=refs.virtual & False)
+
+    source, destination = AsNative(path), open_store(copy)
     snapshot = source.resolve("main")
     options = Options(from_ref="last", on_existing="merge")
     job = open_job(source, destination, snapshot, options)
@@ -123,19 +146,24 @@ def measure(path: str, copy: str, chunks: int) -> None:
         f"{chunks} chunks: the whole planned in {seconds:.2f} s, {planned.objects} objects, "
         f"{area_bytes(copy) / 1000:.0f} kB written down"
     )
-    with measured("one chunk", path, copy, lambda root: root["a"].__setitem__(chunks // 2, -1)):
+    with measured("one chunk", path, copy, lambda store: refer(store, chunks // 2, 1)):
         pass
-    some = slice(chunks // 2, chunks // 2 + chunks // 100)
-    with measured("1% of them", path, copy, lambda root: root["a"].__setitem__(some, -2)):
+    with measured("1% of them", path, copy, lambda store: refer(store, chunks // 3, chunks // 100)):
         pass
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+def change_one(store: Any) -> None:
+    import zarr
+
+    zarr.open_group(store, mode="a")["a0500"][0] = -1
 
 
 def measure_arrays(path: str, copy: str) -> None:
     seconds, job, planned = plan(path, copy)
     close(copy, job)
     print(f"{ARRAYS} arrays: the whole planned in {seconds:.2f} s, {planned.objects} objects")
-    with measured("", path, copy, lambda root: root["a0500"].__setitem__(0, -1)):
+    with measured("", path, copy, change_one):
         pass
 
 
@@ -152,7 +180,9 @@ if __name__ == "__main__":
         repository, copied = os.path.join(sys.argv[2], "repository"), os.path.join(sys.argv[2], "c")
         count = int(sys.argv[3])
         if sys.argv[1] == MAKE:
-            commit(repository, lambda root: make_array(root, count) if count else make_arrays(root))
+            commit(
+                repository, lambda store: make_array(store, count) if count else make_arrays(store)
+            )
         elif count:
             measure(repository, copied, count)
         else:
