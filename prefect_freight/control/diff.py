@@ -6,7 +6,7 @@ is the record of what the run may touch.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,19 +170,20 @@ class DiffWriter:
             if pending.full:
                 self._flush(round_, phase)
 
-    def close(self, kept: int) -> Diff:
+    def close(self, kept: int, notes: Sequence[str] = ()) -> Diff:
         """Write what is left, and the index; return the diff."""
         for round_, phase in self._pending:
             self._flush(round_, phase)
         parts = tuple(self._parts)
         manifest = self._manifest
-        plan = _plan(parts, manifest.totals, kept, manifest.notes)
+        notes = (*manifest.notes, *notes)
+        plan = _plan(parts, manifest.totals, kept, notes)
         index = {
             "format_version": DIFF_VERSION,
             "parts": [part_to_dict(part) for part in parts],
             "kept": kept,
             "totals": dict(manifest.totals),
-            "notes": list(manifest.notes),
+            "notes": notes,
         }
         data = json.dumps(index).encode()
         key = f"{manifest.area}/diff/diff.json"

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from prefect_freight.control.version1 import UNSLICED, manifest_from_version1
-from prefect_freight.errors import IntegrityError, NotFoundError
+from prefect_freight.errors import IntegrityError, NotFoundError, UnsoundError
 from prefect_freight.model import ENTRY_SCHEMA, Action, Round
 from prefect_freight.plan.entries import no_rows
 from prefect_freight.plan.sections import METADATA, Section
@@ -196,14 +196,13 @@ class Records:
         self._tables: OrderedDict[tuple[str, tuple[str, ...]], pa.Table] = OrderedDict()
 
     def manifest(self, area: str) -> Manifest:
-        """Return the manifest of an area; raises `IntegrityError` if there is none."""
+        """Return the manifest of an area; raises `UnsoundError` if there is none."""
         if area not in self._manifests:
             manifest = read_manifest(self._destination, area)
             if manifest is None:
-                raise IntegrityError(
-                    f"expected the manifest that sections of a copy refer to at "
-                    f"{self._destination.url}/{area}/manifest, found none that can be read. "
-                    "Run the export without --from-ref: it relies on no record"
+                raise UnsoundError(
+                    f"expected the manifest of an export at {self._destination.url}/{area}, found "
+                    "none that can be read. Run the same command again"
                 )
             self._manifests[area] = manifest
         return self._manifests[area]
@@ -269,15 +268,22 @@ def checksums_key(part_key: str) -> str:
 
 
 def read_table(destination: Store, key: str, columns: list[str] | None = None) -> pa.Table:
-    """Return the rows of one Parquet file of the control area."""
-    data = retrying(lambda: destination.read(key))
+    """Return the rows of one Parquet file of the control area.
+
+    Raises `UnsoundError` if it is not there, or is damaged: whoever needs it cannot rely on what
+    was recorded.
+    """
+    place = f"expected a Parquet file of an export's records at {destination.url}/{key}"
+    try:
+        data = retrying(lambda: destination.read(key))
+    except NotFoundError as error:
+        raise UnsoundError(f"{place}, found none. Run the same command again") from error
     try:
         with io.BytesIO(data) as file:
             return pq.read_table(file, columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
-        raise IntegrityError(
-            f"expected a Parquet file of an export's manifest at {destination.url}/{key}, "
-            f"found {len(data)} bytes that are none. Remove the export's folder and export again"
+        raise UnsoundError(
+            f"{place}, found {len(data)} bytes that are none. Run the same command again"
         ) from error
 
 

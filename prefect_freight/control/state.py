@@ -13,7 +13,7 @@ import pyarrow as pa
 from prefect_freight.control.diff import Diff, read_diff, touched_keys
 from prefect_freight.control.manifest import Manifest, Records, read_manifest
 from prefect_freight.control.runs import Run
-from prefect_freight.errors import NotFoundError
+from prefect_freight.errors import NotFoundError, UnsoundError
 from prefect_freight.model import Job
 from prefect_freight.plan.join import STATE_SCHEMA
 from prefect_freight.plan.sections import Section
@@ -32,6 +32,8 @@ class State:
         self._base = read_manifest(destination, base_area) if base_area is not None else None
         if self._base is not None:
             self.records.add(self._base)
+        self.is_damaged = base_area is not None and self._base is None
+        """A record that was needed could not be read."""
         last = max((n for n, run in enumerate(earlier) if run.state == "whole"), default=-1)
         self._since = earlier[last + 1 :]
 
@@ -79,11 +81,17 @@ class State:
                     yield rows.cast(KEYS_SCHEMA)
 
     def keys(self, names: Collection[str] | None = None) -> Iterator[pa.Table]:
-        """Yield the keys (and nodes) of the base's copy, all or of some names."""
+        """Yield the keys (and nodes) of the base's copy, all or of some names.
+
+        Of all that can be read: afterwards `is_damaged` tells whether something could not be.
+        """
         for name, sections in self.sections.items():
             if names is None or name in names:
                 for section in sections:
-                    yield self.entries(section).select(KEYS_SCHEMA.names)
+                    try:
+                        yield self.entries(section).select(KEYS_SCHEMA.names)
+                    except UnsoundError:
+                        self.is_damaged = True
 
     def read(self, key: str) -> bytes | None:
         """Return an object of the copy, None if it is not there."""

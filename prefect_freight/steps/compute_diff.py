@@ -36,6 +36,11 @@ WANTED_SCHEMA = pa.schema(
 LEFTOVERS = ""
 """Of keys that nothing wants any more it does not matter what they were part of."""
 
+DAMAGED = (
+    "the record of an earlier export could not be read whole: objects that it put and this one "
+    "does not have may be left, and `freight verify` names them"
+)
+
 Numbers = npt.NDArray[np.int64]
 
 
@@ -103,7 +108,8 @@ class _Diffing:
             self._settle_doubts(preparation)
         elif not self._state.is_empty:
             self._delete_leftovers()
-        return self._writer.close(count_copy(self._manifest) - self._puts)
+        notes = (DAMAGED,) if self._state.is_damaged else ()
+        return self._writer.close(count_copy(self._manifest) - self._puts, notes)
 
     def _take_puts(self, number: int, part: Part) -> None:
         """Put what a part of the manifest has and the base has not."""
