@@ -67,8 +67,8 @@ def remove(key: str) -> FileChange:
             for below in path.iterdir():
                 remove(below.name)(path)
             path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
+        elif path.is_file():
+            path.unlink()
 
     return change
 

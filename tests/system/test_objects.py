@@ -130,7 +130,7 @@ any_walk = given(steps=WALK, from_ref=st.sampled_from(BASES))
 quietly = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@settings(quietly, max_examples=15)
+@settings(quietly, max_examples=8)
 @any_walk
 def test_any_walk_cut_off_anywhere_ends_as_a_fresh_export(
     export: Run,
