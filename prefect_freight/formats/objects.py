@@ -36,7 +36,7 @@ class ObjectsLayout:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Objects that have been given out."""
+        """Objects, once they have been given out."""
         return {"objects": self._count}
 
     @property
@@ -46,6 +46,7 @@ class ObjectsLayout:
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:  # noqa: ARG002
         """Yield the objects."""
+        self._count = 0
         for page in self._source.list_objects(self._snapshot):
             self._count += page.num_rows
             entries = make_entries(

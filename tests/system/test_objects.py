@@ -142,7 +142,7 @@ def test_any_walk_cut_off_anywhere_ends_as_a_fresh_export(
 
 
 @pytest.mark.slow
-@settings(quietly, max_examples=300)
+@settings(quietly, max_examples=100)
 @any_walk
 def test_any_of_many_walks_cut_off_anywhere_ends_as_a_fresh_export(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Step], from_ref: str | None
