@@ -3,6 +3,7 @@
 import functools
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dying import DyingStore
@@ -13,6 +14,11 @@ from hypothesis import strategies as st
 from runners import Run, export_at_once
 
 from prefect_freight.errors import FreightError
+from prefect_freight.exporting import run_export
+from prefect_freight.model import ExportReport, Format, Options
+from prefect_freight.runner import PlainRunner
+from prefect_freight.sources.kinds import open_source
+from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
 BASES = [None, "last"]
@@ -126,6 +132,20 @@ def walk(export: Run, root: Path, steps: list[Step], from_ref: str | None) -> No
     assert data(copy) == fresh(folder, root / "fresh")
 
 
+def export_in_small_sections(
+    source: str,
+    destination: str | Path | Store,
+    *,
+    format: str,
+    **options: Any,  # noqa: A002
+) -> ExportReport:
+    """Export with sections of a few objects, which differences split and leave empty."""
+    store = open_store(str(destination)) if isinstance(destination, str | Path) else destination
+    runner = PlainRunner(options.pop("concurrency", 8))
+    chosen = Options(Format(format), settle_s=0, section_rows=3, keep_runs=2, **options)
+    return run_export(open_source(source), store, "main", chosen, runner)
+
+
 any_walk = given(steps=WALK, from_ref=st.sampled_from(BASES))
 quietly = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -141,8 +161,36 @@ def test_any_walk_cut_off_anywhere_ends_as_a_fresh_export(
     walk(export, tmp_path_factory.mktemp("walk"), steps, from_ref)
 
 
+@settings(quietly, max_examples=8)
+@any_walk
+def test_any_walk_over_many_sections_ends_as_a_fresh_export(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[Step], from_ref: str | None
+) -> None:
+    walk(export_in_small_sections, tmp_path_factory.mktemp("walk"), steps, from_ref)
+
+
 @pytest.mark.slow
-@settings(quietly, max_examples=100)
+@settings(quietly, max_examples=60)
+@any_walk
+def test_any_of_many_walks_over_many_sections_ends_as_a_fresh_export(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[Step], from_ref: str | None
+) -> None:
+    walk(export_in_small_sections, tmp_path_factory.mktemp("walk"), steps, from_ref)
+
+
+@pytest.mark.parametrize("name", FILE_CHANGES)
+def test_over_many_sections_any_change_there_and_back_is_exact(
+    folder: Folder, tmp_path: Path, name: str
+) -> None:
+    ship = functools.partial(export_in_small_sections, format="objects", from_ref="last")
+    for number, changes in enumerate(((), FILE_CHANGES[name], BASE, FILE_CHANGES[name])):
+        folder.change(*changes)
+        ship(folder.url, tmp_path / "copy")
+        assert data(tmp_path / "copy") == tree(folder.path), f"after change {number}"
+
+
+@pytest.mark.slow
+@settings(quietly, max_examples=60)
 @any_walk
 def test_any_of_many_walks_cut_off_anywhere_ends_as_a_fresh_export(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Step], from_ref: str | None
