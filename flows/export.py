@@ -12,7 +12,12 @@ from pydantic import BeforeValidator, Field
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.config import StoreConfig
 from prefect_freight.exporting import MAX_CONCURRENCY, plan_options, run_export
-from prefect_freight.flows.places import open_given_source, open_given_store, place_of
+from prefect_freight.flows.places import (
+    open_given_source,
+    open_given_store,
+    place_of,
+    source_block,
+)
 from prefect_freight.flows.runner import WORKERS, PrefectRunner
 from prefect_freight.flows.summary import short_name
 from prefect_freight.model import ExportReport, Format, OnExisting, VerifyLevel
@@ -41,17 +46,20 @@ def _run_name() -> str:
     task_runner=RUNNER,
 )
 def export_repo(
-    source: IcechunkRepository | str,
+    source: IcechunkRepository | ObjectStore | str,
     destination: ObjectStore | str,
     ref: str = "main",
     from_ref: str | None = None,
-    format: Annotated[Literal["zarr2", "zarr3"], BeforeValidator(_newer_name)] = "zarr2",  # noqa: A002
+    rounds: list[str] | None = None,
+    format: Annotated[  # noqa: A002
+        Literal["zarr2", "zarr3", "objects"], BeforeValidator(_newer_name)
+    ] = "zarr2",
     concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
     settle_s: Annotated[float, Field(ge=0)] = 2.0,
 ) -> ExportReport:
-    """Make the destination a plain copy of a snapshot of an Icechunk repository.
+    """Make the destination a plain copy of a snapshot of an Icechunk repository, or of objects.
 
     At the end an object `EXPORT_<snapshot>_SUCCESS` at the destination's root says that the copy is
     whole. An export that fails leaves `EXPORT_<snapshot>_FAILURE` there, with a line for each
@@ -59,13 +67,20 @@ def export_repo(
 
     Args:
         source: The repository: a saved Icechunk Repository block, a path, s3://bucket/prefix, or
-            block:icechunk-repository/NAME.
+            block:icechunk-repository/NAME. Or plain objects, for the format objects: a saved
+            Object Store block, block:object-store/NAME, or a URL with objects+ before it, such as
+            objects+s3://bucket/prefix.
         destination: Where the copy goes: a saved Object Store block, a path, s3://bucket/prefix,
             any fsspec URL, or block:object-store/NAME.
         ref: Branch, tag or snapshot id. A branch is exported as it is when the run starts.
         from_ref: Move only the difference to the copy of this ref, which lies there; last is
             whichever was exported there last, or nothing. Empty moves everything.
-        format: What the copy is: a Zarr 2 or a Zarr 3 store.
+        rounds: Regular expressions (RE2), in order. Chunks or objects whose key matches one of
+            them, anywhere, move when all that match none are there, and those of the next one after
+            them; such keys are deleted before the others change. With (^|/)_SUCCESS$, for example,
+            success markers come last.
+        format: What the copy is: a Zarr 2 or a Zarr 3 store of a repository's arrays; or objects,
+            each under its key and as it is.
         concurrency: How many objects move at the same time, from 1 to 256.
         verify: How the copy is compared with the snapshot before it is marked as whole: none, sizes
             (of what is listed), checksums (of contents too), or values (both are decoded).
@@ -74,7 +89,13 @@ def export_repo(
         settle_s: Seconds to wait before anything goes that a reader may have just opened.
     """
     options = plan_options(
-        format, concurrency, verify, on_existing, from_ref=from_ref, settle_s=settle_s
+        format,
+        concurrency,
+        verify,
+        on_existing,
+        from_ref=from_ref,
+        rounds=tuple(rounds or ()),
+        settle_s=settle_s,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
     return run_export(
@@ -95,9 +116,7 @@ def run_export_flow(
     Where no server is configured, Prefect's embedded one starts, and gets the time that it needs.
     Raises what `prefect_freight.exporting.export` raises.
     """
-    given_source = (
-        IcechunkRepository.from_config(source, source_config) if source_config else source
-    )
+    given_source = source_block(source, source_config) if source_config else source
     given_destination = ObjectStore.from_config(destination, config) if config else destination
     with temporary_settings(
         set_defaults={PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_S}

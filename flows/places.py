@@ -2,20 +2,25 @@
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.blocks.references import SCHEME, load_reference
+from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
+from prefect_freight.sources.objects import KIND, PlainObjects
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
 
-def open_given_source(given: IcechunkRepository | str) -> Source:
-    """Return the source that a flow was given; raises what `open_source` raises."""
+def open_given_source(given: IcechunkRepository | ObjectStore | str) -> Source:
+    """Return the source that a flow was given; a store is one of plain objects.
+
+    Raises what `open_source` raises.
+    """
     if isinstance(given, str) and not given.startswith(SCHEME):
         return open_source(given)
     block = load_reference(given) if isinstance(given, str) else given
-    if not isinstance(block, IcechunkRepository):
-        raise InputError(f"expected a block of a repository as the source, found {given!r}")
+    if isinstance(block, ObjectStore):
+        return PlainObjects(block.url, block.to_config())
     return block.open()
 
 
@@ -27,6 +32,13 @@ def open_given_store(given: ObjectStore | str) -> Store:
     if not isinstance(block, ObjectStore):
         raise InputError(f"expected a block of a store as the destination, found {given!r}")
     return block.open()
+
+
+def source_block(url: str, config: StoreConfig) -> IcechunkRepository | ObjectStore:
+    """Return the block of a source, which keeps its credentials from Prefect's server."""
+    if url.startswith(KIND):
+        return ObjectStore.from_config(url.removeprefix(KIND), config)
+    return IcechunkRepository.from_config(url, config)
 
 
 def place_of(given: IcechunkRepository | ObjectStore | str) -> str:

@@ -19,7 +19,7 @@ EMBEDDED_SERVER = {
     # and without a network it complains that it cannot report its use.
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
-FORMATS = ("zarr2", "zarr3", "zarr3alpha")
+FORMATS = ("zarr2", "zarr3", "objects", "zarr3alpha")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -46,7 +46,18 @@ def cli() -> None:
     type=click.Choice(FORMATS),
     default="zarr2",
     show_default=True,
-    help="What the copy is. (zarr3alpha is an older name of zarr3.)",
+    help="What the copy is: a Zarr 2 or Zarr 3 store of a repository's arrays, or, of a source "
+    "objects+…, plain objects, each under its key and as it is. (zarr3alpha is an older name of "
+    "zarr3.)",
+)
+@click.option(
+    "--round",
+    "rounds",
+    metavar="RE",
+    multiple=True,
+    help="Move chunks or objects whose key matches this regular expression (RE2, anywhere in the "
+    "key) only when all others are there, and delete such keys before the others change: "
+    "`--round '(^|/)_SUCCESS$'`. Repeated, each is a round after the one before.",
 )
 @click.option("--config", type=click.Path(), help="YAML with the destination's credentials.")
 @click.option("--source-config", type=click.Path(), help="YAML with the source's credentials.")
@@ -90,6 +101,7 @@ def export(
     """Make DESTINATION a plain copy of a snapshot of SOURCE.
 
     SOURCE is an Icechunk repository: a path, s3://bucket/prefix, or the same with icechunk+ before
+    it; or plain objects, for --format objects: any file://, s3:// or other URL with objects+ before
     it. DESTINATION is a path, file:// or s3:// URL, any fsspec URL, or block:object-store/NAME.
     """
     configs = {"config": _read_config(config), "source_config": _read_config(source_config)}
@@ -253,7 +265,7 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
     from prefect_freight.exporting import dry_run
 
     # The others decide how objects are moved, and none is.
-    names = ("ref", "from_ref", "format", "on_existing", "config", "source_config")
+    names = ("ref", "from_ref", "rounds", "format", "on_existing", "config", "source_config")
     with open_display() as display:
         preview = dry_run(
             _resolved(source),

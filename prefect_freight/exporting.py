@@ -195,8 +195,8 @@ def export(
     destination and source, where these are given as URLs. Running it again after a failure moves
     only what is missing.
 
-    `rounds` orders chunks: those whose key matches the first expression move when all that match
-    none are there, and so on; see `prefect_freight.plan.phases.plan_phases`.
+    `rounds` orders chunks, and plain objects: those whose key matches the first expression move
+    when all that match none are there, and so on; see `prefect_freight.plan.phases.plan_phases`.
 
     Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
@@ -222,6 +222,7 @@ def dry_run(
     *,
     ref: str = "main",
     from_ref: str | None = None,
+    rounds: Phases = (),
     format: str = "zarr2",  # noqa: A002 - the option's name
     on_existing: OnExisting = "refuse",
     config: StoreConfig | None = None,
@@ -232,7 +233,9 @@ def dry_run(
 
     Raises what `export` would raise before it moves anything.
     """
-    options = plan_options(format, 1, "sizes", on_existing, from_ref=from_ref, on_event=on_event)
+    options = plan_options(
+        format, 1, "sizes", on_existing, from_ref=from_ref, rounds=rounds, on_event=on_event
+    )
     source, destination = _opened(source, source_config, destination, config)
     runner = PlainRunner(1, on_event)
     snapshot = runner.step(resolve, source, ref)

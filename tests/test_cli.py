@@ -165,3 +165,33 @@ def test_two_hundred_small_exports_exit_with_zero(weather: Path, tmp_path: Path)
             lambda n: freight("export", weather, tmp_path / str(n)).returncode, range(200)
         )
     assert set(ended) == {0}
+
+
+def test_rounds_of_plain_objects_are_moved_one_after_the_other(tmp_path: Path) -> None:
+    for key in ("a", "_SUCCESS", "z"):
+        (tmp_path / "source").mkdir(exist_ok=True)
+        (tmp_path / "source" / key).write_text(key)
+    rounds = ["--round", r"(^|/)_SUCCESS$", "--round", "^a"]
+    command = ["export", f"objects+file://{tmp_path}/source", tmp_path / "copy", *rounds]
+    preview = json.loads(freight(*command, "--format", "objects", "--dry-run", "--json").stdout)
+    done = freight(*command, "--format", "objects", "--json")
+    assert json.loads(done.stdout)["objects_transferred"] == 3, done.stderr
+    assert preview["rounds"]["objects"]["puts"] == 3
+    written = {key: (tmp_path / "copy" / key).stat().st_mtime_ns for key in ("a", "_SUCCESS", "z")}
+    assert written["z"] <= written["_SUCCESS"] <= written["a"]
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_round_that_is_no_expression_is_named(
+    weather: Path, tmp_path: Path, options: list[str]
+) -> None:
+    done = freight("export", weather, tmp_path / "copy", "--round", "a", "--round", "[", *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "expected regular expressions (RE2 syntax) for rounds, found '['" in done.stderr
+    assert not (tmp_path / "copy").exists()
+
+
+def test_help_tells_of_plain_objects_and_rounds() -> None:
+    said = " ".join(freight("export", "--help").stdout.split())
+    assert "--round RE" in said
+    assert "objects+" in said

@@ -5,7 +5,12 @@ from collections.abc import Collection, Mapping
 from prefect_freight.control.state import State
 from prefect_freight.errors import InputError
 from prefect_freight.formats import Layout, Ordering
-from prefect_freight.formats.objects import ObjectsLayout, ObjectsOrdering, compare_objects
+from prefect_freight.formats.objects import (
+    OBJECTS,
+    ObjectsLayout,
+    ObjectsOrdering,
+    compare_objects,
+)
 from prefect_freight.formats.zarr.layout import ZarrLayout
 from prefect_freight.formats.zarr.ordering import ZarrOrdering
 from prefect_freight.model import Format, Job, Snapshot
@@ -45,7 +50,7 @@ def open_ordering(
 ) -> Ordering:
     """Return in which round changes are made: of names that have `changed` over a `state`."""
     if format_ is Format.OBJECTS:
-        return ObjectsOrdering()
+        return ObjectsOrdering(state, wanted.get(OBJECTS, ()))
     return ZarrOrdering(state, wanted, changed, format_)
 
 

@@ -1,19 +1,21 @@
 """The copy of a snapshot as the objects that it is: keys and bytes as they are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from prefect_freight.control.manifest import Records
-from prefect_freight.control.state import read_copy
+from prefect_freight.control.state import State, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.formats import Preparation, Thing
 from prefect_freight.model import Job, Kind, Round, Snapshot
 from prefect_freight.plan.differences import Differences
-from prefect_freight.plan.entries import make_entries, no_rows
-from prefect_freight.plan.sections import Stretch, TextPositions
+from prefect_freight.plan.entries import make_entries
+from prefect_freight.plan.sections import Section, Stretch, TextPositions
 from prefect_freight.retry import retrying
 from prefect_freight.sources import ObjectSource, Source
 from prefect_freight.stores import Store
@@ -34,7 +36,7 @@ class ObjectsLayout:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Objects that have been given out."""
+        """Objects, once they have been given out."""
         return {"objects": self._count}
 
     @property
@@ -44,6 +46,7 @@ class ObjectsLayout:
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:  # noqa: ARG002
         """Yield the objects."""
+        self._count = 0
         for page in self._source.list_objects(self._snapshot):
             self._count += page.num_rows
             entries = make_entries(
@@ -58,15 +61,69 @@ class ObjectsLayout:
 
 
 class ObjectsOrdering:
-    """Nothing vouches for anything but what the user's phases say."""
+    """Nothing vouches for anything but what the user's phases say.
+
+    But on a disk a file cannot lie where a folder is, so what makes room for the other goes first.
+    """
+
+    def __init__(self, state: State, wanted: Collection[Section]) -> None:
+        self._state = state
+        newest = max((section.areas[-1] for section in wanted), default="")
+        # Only a new key can be in the way of another one, and those lie in sections that have
+        # changed. What unfinished exports took away comes back in any.
+        self._sections = [s for s in wanted if state.unfinished or s.areas[-1] == newest]
 
     def prepare(self) -> Preparation:
         """Return nothing."""
         return Preparation()
 
     def early_deletes(self, keys: pa.Array, nodes: pa.Array) -> pa.BooleanArray:  # noqa: ARG002
-        """Say no of each key."""
-        return no_rows(len(keys))
+        """Say of each key whether it is the folder of a new key, or lies below one."""
+        early = pc.is_in(keys, self._folders)
+        below = _folders(keys)
+        vanished = below.filter(pc.invert(pc.is_in(below, self._folders)))
+        pages = self._keys() if len(vanished) else ()
+        new = [_no_keys(), *(page.filter(pc.is_in(page, vanished)) for page in pages)]
+        in_the_way = pa.concat_arrays(new)
+        for parents in _parents(keys) if len(in_the_way) else ():
+            early = pc.or_(early, pc.is_in(parents, in_the_way))
+        return early
+
+    @cached_property
+    def _folders(self) -> pa.Array:
+        """The folders of all wanted keys that may be new: far fewer than keys, as a rule."""
+        pages = [_folders(page) for page in self._keys()]
+        return pa.concat_arrays([_no_keys(), *pages]).unique()
+
+    def _keys(self) -> Iterator[pa.Array]:
+        for section in self._sections:
+            yield self._state.records.entries(section, ["key"])["key"].combine_chunks()
+
+
+def _no_keys() -> pa.Array:
+    return pa.array([], pa.string())
+
+
+def _parents(keys: pa.Array) -> Iterator[pa.Array]:
+    """Yield the folder of each key, then the folders of those, and so on; null above the root."""
+    while True:
+        keys = pc.replace_substring_regex(
+            pc.if_else(pc.match_substring(keys, "/"), keys, None), "/[^/]*$", ""
+        )
+        if keys.null_count == len(keys):
+            return
+        yield keys
+
+
+def _folders(keys: pa.Array) -> pa.Array:
+    """Return all folders of keys, each once.
+
+    >>> _folders(pa.array(["a", "b/c/d", "b/e"])).to_pylist()
+    ['b', 'b/c']
+    """
+    levels = (parents.unique().drop_null() for parents in _parents(keys))
+    folders = pa.concat_arrays([_no_keys(), *levels]).unique()
+    return folders.take(pc.sort_indices(folders))
 
 
 def compare_objects(source: Source, destination: Store, job: Job, differences: Differences) -> None:

@@ -22,7 +22,7 @@ def check_key(key: str) -> None:
     if reason:
         raise InputError(
             f"unsafe key {key!r}: {reason}. Keys must stay under the destination's root on every "
-            "store; rename the node in the source"
+            "store; rename it in the source"
         )
 
 

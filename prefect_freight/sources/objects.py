@@ -60,7 +60,7 @@ class PlainObjects:
         if ref not in (*NOW, snapshot):
             raise RefNotFoundError(
                 f"no ref {ref!r} in {self.url}: plain objects have no history. What lies there now "
-                f"is main, snapshot {snapshot}"
+                f"is main, snapshot {snapshot}; --from-ref last is what was exported last"
             )
         return Snapshot(self.url, ref, snapshot)
 
@@ -99,7 +99,9 @@ class PlainObjects:
     def _list(self) -> Iterator[pa.RecordBatch]:
         for page in in_key_order(self._store.list(without=f"{CONTROL_AREA}/")):
             ours = pc.match_substring_regex(page["key"], MARKER_PATTERN)
-            page = page.filter(pc.invert(ours))
+            # The object that some clients put where the folder of the prefix begins, `prefix/`.
+            root = pc.equal(page["key"], "")
+            page = page.filter(pc.invert(pc.or_(ours, root)))
             unsafe = page["key"].filter(pc.match_substring_regex(page["key"], UNSAFE_PATTERN))
             for key in unsafe.to_pylist():
                 check_key(key)

@@ -1,5 +1,6 @@
 """Any URL that fsspec opens: Azure, Google Cloud, memory, SFTP and what else is installed."""
 
+import datetime
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -190,8 +191,13 @@ class FsspecStore:
 
 def _tag(info: Mapping[str, Any]) -> str | None:
     """Return what a file system tells of a file that changes when the file does."""
-    parts = [f"{name} {info[name]}" for name in TAGS if info.get(name) is not None]
-    return ", ".join(parts) or None
+    # A listing may give as a number what `info` gives as a date.
+    values = {
+        name: value.timestamp() if isinstance(value, datetime.datetime) else value
+        for name in TAGS
+        if (value := info.get(name)) is not None
+    }
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or None
 
 
 def _translate(error: Exception, failure: str) -> FreightError:

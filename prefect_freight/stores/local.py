@@ -149,7 +149,7 @@ class LocalStore:
                         yield from self._walk(key, skipped)
                     continue
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    status = entry.stat(follow_symlinks=False)
+                    status = _status(entry)
                     yield _printable(key), status.st_size, _tag(status)
 
     def _write(self, key: str, data: bytes, place: Callable[[str, str], None]) -> None:
@@ -293,6 +293,13 @@ def _link(temporary: str, path: str) -> None:
 def _unlink(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    """Return size and times of what `read` reads: of the file that a link leads to."""
+    if entry.is_symlink() and entry.is_file():
+        return entry.stat()
+    return entry.stat(follow_symlinks=False)  # a link to nothing is listed, and not left out
 
 
 def _tag(status: os.stat_result) -> str:

@@ -21,8 +21,10 @@ from prefect.states import State
 from servers import S3Server
 
 from prefect_freight import ExportReport, export
-from prefect_freight.errors import DestinationError, IncompleteError, RefNotFoundError
+from prefect_freight.blocks import ObjectStore
+from prefect_freight.errors import DestinationError, IncompleteError, InputError, RefNotFoundError
 from prefect_freight.flows import export_repo, run_export_flow
+from prefect_freight.stores.urls import open_store
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -224,3 +226,33 @@ def test_the_next_run_after_a_fault_moves_only_what_is_missing(
     }
     assert [p.name for p in copy.glob("EXPORT_*")] == [state.result().marker]
     assert first.state_name == "Failed"
+
+
+def test_plain_objects_move_in_the_rounds_that_are_asked_for(weather: Path, tmp_path: Path) -> None:
+    source, order = f"objects+file://{weather}", ["^snapshots/", "^repo$|^refs/"]
+    record, state = run(source, str(tmp_path / "copy"), format="objects", rounds=order)
+    assert state.result().objects_transferred == len(tree(weather))
+    assert {k: v for k, v in tree(tmp_path / "copy").items() if k in tree(weather)} == tree(weather)
+    written = {p: p.stat().st_mtime_ns for p in (tmp_path / "copy").rglob("*") if p.is_file()}
+    chunks = [t for p, t in written.items() if "chunks" in p.parts]
+    snapshots = [t for p, t in written.items() if "snapshots" in p.parts]
+    assert max(chunks) < min(snapshots)
+    assert record.parameters["rounds"] == order
+
+
+def test_a_round_that_is_no_expression_fails_the_run_by_name(weather: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"RE2.*found '\['"):
+        export_repo(str(weather), str(tmp_path / "copy"), rounds=["["])
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_store_as_the_source_is_one_of_plain_objects(s3: S3Server, tmp_path: Path) -> None:
+    store = open_store(f"s3://{s3.new_bucket()}/source", s3.config())
+    store.write("a", b"1")
+    block = ObjectStore.from_config(store.url, s3.config())
+    report = export_repo(block, str(tmp_path / "one"), format="objects")
+    assert report.source == f"objects+{store.url}"
+    run_export_flow(
+        report.source, str(tmp_path / "two"), source_config=s3.config(), format="objects"
+    )
+    assert (tmp_path / "one" / "a").read_bytes() == (tmp_path / "two" / "a").read_bytes() == b"1"

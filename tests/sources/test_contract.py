@@ -20,8 +20,12 @@ from prefect_freight.errors import (
     RefNotFoundError,
 )
 from prefect_freight.model import Snapshot
-from prefect_freight.sources import ChunkRefs, Source
+from prefect_freight.plan.sections import section_content
+from prefect_freight.sources import OBJECT_SCHEMA, ChunkRefs, Source
 from prefect_freight.sources.icechunk.source import IcechunkSource
+from prefect_freight.sources.objects import PlainObjects
+from prefect_freight.stores import Store
+from prefect_freight.stores.urls import open_store
 
 ROWS = np.arange(1, 145, dtype="i4").reshape(12, 12)
 
@@ -57,7 +61,7 @@ def fill(history: History, source: Source, nowhere: Source) -> Place:
     (chunks, *_) = source.read_chunks(source.resolve("main"), "a/z")
     content = np.arange(1, 21, dtype="<i4").tobytes()
     change = lambda: history.commit(write("a/z", slice(0, 20), 9), create("new"))  # noqa: E731
-    return Place(source, nowhere, ("main", "v1"), change, chunks.locations[0], content)
+    return Place(source, nowhere, ("main", "v1"), change, chunks.locations[0].as_py(), content)
 
 
 def icechunk_local(request: pytest.FixtureRequest) -> Place:
@@ -77,7 +81,35 @@ def icechunk_s3(request: pytest.FixtureRequest) -> Place:
 
 ZARR = {"icechunk-local": icechunk_local, "icechunk-s3": icechunk_s3}
 """Kinds of sources that read Zarr nodes."""
-KINDS = {**ZARR}
+
+
+def fill_objects(store: Store, source: Source, nowhere: Source) -> Place:
+    """Put objects whose order is neither that of UTF-16 nor that of a walk through folders."""
+    content = bytes(range(80))
+    for key in ("b/c", "b.c", "b0", "B", "é", "日", "\U0001f600", "\ufb01", "b/a b"):
+        store.write(key, b"abc")
+    store.write("a", content)
+    store.write(".freight/lock", b"ours")
+    store.write("EXPORT_1_SUCCESS", b"ours")
+    return Place(source, nowhere, ("main", "now"), lambda: store.write("b.c", b"!!!"), "a", content)
+
+
+def objects_local(request: pytest.FixtureRequest) -> Place:
+    folder: Path = request.getfixturevalue("tmp_path")
+    store = open_store(str(folder / "objects"))
+    return fill_objects(store, PlainObjects(store.url), PlainObjects(f"{folder}/nothing"))
+
+
+def objects_s3(request: pytest.FixtureRequest) -> Place:
+    server: S3Server = request.getfixturevalue("s3")
+    url, config = f"s3://{server.new_bucket()}", server.config()
+    source, nowhere = (PlainObjects(f"{url}/{k}", config) for k in ("deep/o", "no"))
+    return fill_objects(open_store(f"{url}/deep/o", config), source, nowhere)
+
+
+OBJECTS = {"objects-local": objects_local, "objects-s3": objects_s3}
+"""Kinds of sources of plain objects."""
+KINDS = {**ZARR, **OBJECTS}
 
 
 @pytest.fixture(params=KINDS)
@@ -88,6 +120,11 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture(params=ZARR)
 def nodes(request: pytest.FixtureRequest) -> Place:
     return ZARR[request.param](request)
+
+
+@pytest.fixture(params=OBJECTS)
+def objects(request: pytest.FixtureRequest) -> Place:
+    return OBJECTS[request.param](request)
 
 
 def test_its_urls_are_canonical_and_without_secrets(place: Place, s3: S3Server) -> None:
@@ -101,18 +138,32 @@ def test_a_ref_is_pinned_to_what_it_names_now(place: Place) -> None:
     ref, *others = place.refs
     snapshot = place.source.resolve(ref)
     assert (snapshot.source, snapshot.ref) == (place.source.url, ref)
-    place.change()
-    assert place.source.resolve(ref).id != snapshot.id
     for name in (*others, snapshot.id):
         assert place.source.resolve(name).id == snapshot.id
+    place.change()
+    assert place.source.resolve(ref).id != snapshot.id
 
 
-def test_an_unknown_ref_is_not_found_and_near_names_are_said(place: Place) -> None:
+def test_other_names_of_a_snapshot_outlast_a_change(nodes: Place) -> None:
+    ref, *others = nodes.refs
+    snapshot = nodes.source.resolve(ref)
+    nodes.change()
+    for name in (*others, snapshot.id):
+        assert nodes.source.resolve(name).id == snapshot.id
+
+
+def test_an_unknown_ref_is_not_found_and_those_that_there_are_are_said(place: Place) -> None:
     ref = place.refs[0]
-    with pytest.raises(RefNotFoundError, match=f"Did you mean {ref!r}.*{place.refs[-1]}"):
+    with pytest.raises(RefNotFoundError, match=f"no .*{ref[:-1]!r}.*{ref}"):
         place.source.resolve(ref[:-1])
     with pytest.raises(RefNotFoundError):
         place.source.resolve("")
+
+
+def test_names_near_an_unknown_ref_are_said(nodes: Place) -> None:
+    ref = nodes.refs[0]
+    with pytest.raises(RefNotFoundError, match=f"Did you mean {ref!r}.*{nodes.refs[-1]}"):
+        nodes.source.resolve(ref[:-1])
 
 
 def test_a_pickled_source_is_the_same_source(place: Place) -> None:
@@ -150,7 +201,7 @@ def test_where_nothing_lies_there_is_no_source(place: Place) -> None:
 def columns(refs: ChunkRefs) -> list[tuple[tuple[int, ...], str, int, int]]:
     coords = map(tuple, refs.coords.tolist())
     numbers = refs.offsets.tolist(), refs.sizes.tolist()
-    return list(zip(coords, refs.locations, *numbers, strict=True))
+    return list(zip(coords, refs.locations.to_pylist(), *numbers, strict=True))
 
 
 def read(source: Source, snapshot: Snapshot, path: str) -> list[tuple[object, ...]]:
@@ -205,3 +256,53 @@ def test_references_lead_to_the_bytes_of_the_chunks(nodes: Place, path: str, dty
             assert bool(location) == (inline is None)
             whole = np.frombuffer(blob, dtype).reshape(array.chunks)
             np.testing.assert_array_equal(whole, array.get_block_selection(coords))
+
+
+def rows_of(source: Source) -> list[dict[str, object]]:
+    """Return all objects in the order in which they come."""
+    pages = list(source.list_objects(source.resolve("main")))
+    assert {page.schema for page in pages} == {OBJECT_SCHEMA}
+    return [row for page in pages for row in page.to_pylist()]
+
+
+def test_objects_come_in_the_order_of_their_keys_each_once_and_ours_not_at_all(
+    objects: Place,
+) -> None:
+    rows = rows_of(objects.source)
+    keys = [row["key"] for row in rows]
+    assert keys == sorted(
+        {"B", "a", "b.c", "b/a b", "b/c", "b0", "é", "日", "\ufb01", "\U0001f600"}
+    )
+    assert rows_of(objects.source) == rows
+
+
+def test_the_snapshot_is_the_digest_of_the_listing(objects: Place) -> None:
+    snapshot = objects.source.resolve("main")
+    assert snapshot.id == section_content(objects.source.list_objects(snapshot))
+    assert objects.source.resolve(snapshot.id).id == snapshot.id
+
+
+def test_a_listing_of_another_snapshot_is_told_apart_at_its_end(objects: Place) -> None:
+    snapshot = objects.source.resolve("main")
+    objects.change()
+    with pytest.raises(IntegrityError, match=rf"{snapshot.id}.*found others.*again"):
+        list(objects.source.list_objects(snapshot))
+
+
+def test_only_the_identity_of_what_was_written_again_changes(objects: Place) -> None:
+    before = {row["key"]: row["content"] for row in rows_of(objects.source)}
+    objects.change()  # as many bytes as there were
+    after = {row["key"]: row["content"] for row in rows_of(objects.source)}
+    assert {key for key in after if after[key] != before[key]} == {"b.c"}
+    assert all(":" in content for content in after.values())
+
+
+def test_an_object_is_read_as_long_as_it_is_the_listed_one(objects: Place) -> None:
+    listed = {row["key"]: row for row in rows_of(objects.source)}
+    objects.change()
+    for key, row in listed.items():
+        if key != "b.c":
+            assert len(objects.source.read(key, 0, row["size"], row["content"])) == row["size"]
+    with pytest.raises(IntegrityError, match=r"'b\.c'.*has changed since.*again"):
+        objects.source.read("b.c", 0, 3, listed["b.c"]["content"])
+    assert objects.source.read("b.c", 0, 3) == b"!!!"

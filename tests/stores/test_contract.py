@@ -195,3 +195,28 @@ def test_listings_come_in_pages(tmp_path: Path) -> None:
         (tmp_path / "c" / str(n)).touch()
     pages: Iterator[int] = (page.num_rows for page in store.list())
     assert list(pages) == [5_000, 100]
+
+
+def tags(store: Store) -> dict[str, str | None]:
+    return {row["key"]: row["etag"] for page in store.list() for row in page.to_pylist()}
+
+
+def test_the_tag_of_a_read_is_that_of_the_listing(store: Store) -> None:
+    for key in ("a", "d/e f", "d/é"):
+        store.write(key, key.encode())
+    for key, tag in tags(store).items():
+        assert store.read_tagged(key) == (key.encode(), tag)
+        assert tag
+
+
+def test_the_tag_of_an_object_changes_with_its_bytes(store: Store) -> None:
+    store.write("a", b"one")
+    store.write("b", b"one")
+    before = tags(store)
+    store.write("a", b"two")
+    assert {key for key, tag in tags(store).items() if tag != before[key]} == {"a"}
+
+
+def test_what_is_not_there_has_no_tag(store: Store) -> None:
+    with pytest.raises(NotFoundError, match="'nothing'"):
+        store.read_tagged("nothing")

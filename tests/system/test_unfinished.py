@@ -1,6 +1,5 @@
 """After exports that were cut off anywhere, whatever is exported next is exact."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,10 +9,10 @@ from dying import DyingStore
 from histories import Change, History, create, data, delete, resize, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from listening import at
 from runners import Run, export_at_once
 
 from prefect_freight.errors import FreightError, IncompleteError
-from prefect_freight.events import Event, StepStarted
 from prefect_freight.stores.urls import open_store
 
 FORMATS = ["zarr2", "zarr3"]
@@ -103,16 +102,6 @@ def test_any_walk_cut_off_anywhere_ends_as_a_full_export(
     ref = snapshots[goal % len(snapshots)]
     export(history.path, folder / "copy", ref=ref, from_ref=from_ref, format=format_)
     assert data(folder / "copy") == fresh(history.path, folder, ref, format_)
-
-
-def at(step: str, act: Callable[[], object]) -> Callable[[Event], None]:
-    """Return a listener that does something when a step begins."""
-
-    def listen(event: Event) -> None:
-        if isinstance(event, StepStarted) and event.text.startswith(step):
-            act()
-
-    return listen
 
 
 @pytest.mark.parametrize("step", ["Checking", "Generating", "Copying", "Writing consolidated"])
