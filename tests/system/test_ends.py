@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from histories import History, create, data
-from parts.scripted import LOCK, Script, ScriptedObjectStore, ScriptedStore, by_the_book
+from scripted import LOCK, Script, ScriptedObjectStore, ScriptedStore, by_the_book
 
 from prefect_freight import ExportReport, export
 from prefect_freight.control.holder import Holder
