@@ -43,8 +43,8 @@ def _spill(pages: Iterable[pa.RecordBatch], path: str) -> tuple[pa.Schema | None
                 writer = pa.ipc.new_file(path, schema)
             writer.write_batch(page)
             keys = page["key"]
-            rising = pc.all(pc.less(keys.slice(0, len(keys) - 1), keys.slice(1))).as_py()
-            ordered = ordered and bool(rising) and keys[0].as_py() >= last
+            rising = pc.all(pc.less(keys.slice(0, len(keys) - 1), keys.slice(1)), min_count=0)
+            ordered = ordered and rising.as_py() and keys[0].as_py() >= last
             last = keys[-1].as_py()
     finally:
         if writer is not None:
