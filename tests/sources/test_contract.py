@@ -57,7 +57,7 @@ def fill(history: History, source: Source, nowhere: Source) -> Place:
     (chunks, *_) = source.read_chunks(source.resolve("main"), "a/z")
     content = np.arange(1, 21, dtype="<i4").tobytes()
     change = lambda: history.commit(write("a/z", slice(0, 20), 9), create("new"))  # noqa: E731
-    return Place(source, nowhere, ("main", "v1"), change, chunks.locations[0], content)
+    return Place(source, nowhere, ("main", "v1"), change, chunks.locations[0].as_py(), content)
 
 
 def icechunk_local(request: pytest.FixtureRequest) -> Place:
@@ -150,7 +150,7 @@ def test_where_nothing_lies_there_is_no_source(place: Place) -> None:
 def columns(refs: ChunkRefs) -> list[tuple[tuple[int, ...], str, int, int]]:
     coords = map(tuple, refs.coords.tolist())
     numbers = refs.offsets.tolist(), refs.sizes.tolist()
-    return list(zip(coords, refs.locations, *numbers, strict=True))
+    return list(zip(coords, refs.locations.to_pylist(), *numbers, strict=True))
 
 
 def read(source: Source, snapshot: Snapshot, path: str) -> list[tuple[object, ...]]:
