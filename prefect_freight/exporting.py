@@ -25,6 +25,8 @@ from prefect_freight.events import (
     ignore_event,
 )
 from prefect_freight.model import (
+    KEEP_RUNS,
+    SECTION_ROWS,
     ExportReport,
     Format,
     Job,
@@ -183,6 +185,8 @@ def export(
     concurrency: int = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
+    section_rows: int = SECTION_ROWS,
+    keep_runs: int = KEEP_RUNS,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
@@ -198,6 +202,10 @@ def export(
     `rounds` orders chunks, and plain objects: those whose key matches the first expression move
     when all that match none are there, and so on; see `prefect_freight.plan.phases.plan_phases`.
 
+    A difference compares and remembers `section_rows` objects as one, and holds about so many in
+    memory; a copy that lies there keeps the sections that it has. The records of the last
+    `keep_runs` runs stay, and older ones as long as the copy relies on them.
+
     Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
     `TransientError` if a store cannot be used.
@@ -210,6 +218,8 @@ def export(
         from_ref=from_ref,
         rounds=rounds,
         settle_s=settle_s,
+        section_rows=section_rows,
+        keep_runs=keep_runs,
         on_event=on_event,
     )
     source, destination = _opened(source, source_config, destination, config)
@@ -265,11 +275,16 @@ def plan_options(
     from_ref: str | None = None,
     rounds: Phases = (),
     settle_s: float = 2.0,
+    section_rows: int = SECTION_ROWS,
+    keep_runs: int = KEEP_RUNS,
     on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one."""
     if not 1 <= concurrency <= MAX_CONCURRENCY:
         raise InputError(f"expected concurrency from 1 to {MAX_CONCURRENCY}, found {concurrency}")
+    for name, number in (("section_rows", section_rows), ("keep_runs", keep_runs)):
+        if number < 1:
+            raise InputError(f"expected {name} of at least 1, found {number}")
     if format_ == "zarr3alpha":
         on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
         format_ = "zarr3"
@@ -280,7 +295,16 @@ def plan_options(
         raise InputError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
     if on_existing not in ("refuse", "merge"):
         raise InputError(f"expected on_existing refuse or merge, found {on_existing!r}")
-    return Options(Format(format_), verify, on_existing, from_ref, rounds, settle_s)  # type: ignore[arg-type]
+    return Options(
+        Format(format_),
+        verify,  # type: ignore[arg-type]
+        on_existing,  # type: ignore[arg-type]
+        from_ref,
+        rounds,
+        settle_s,
+        section_rows,
+        keep_runs,
+    )
 
 
 def checked(destination: Store, options: Options) -> Store:

@@ -18,6 +18,9 @@ FORMAT_VERSION = 1
 CONTROL_AREA = ".freight"
 """The folder under the destination's root that holds manifests, ledgers and reports."""
 
+SECTION_ROWS = 250_000
+KEEP_RUNS = 20
+
 MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"
 """Keys of the objects that say whether a copy is whole (RE2)."""
 
@@ -107,9 +110,9 @@ class Options:
     """Phases of the chunks' round; see `prefect_freight.plan.phases`."""
     settle_s: float = 2.0
     """How long a reader that has just opened the copy has to read it before objects go."""
-    section_rows: int = 250_000
+    section_rows: int = SECTION_ROWS
     """Entries that are compared and remembered as one."""
-    keep_runs: int = 20
+    keep_runs: int = KEEP_RUNS
     """Runs whose records are kept though nothing refers to them any more."""
 
 

@@ -47,6 +47,22 @@ RANDOM_CHANGE: st.SearchStrategy[Change] = st.one_of(
     st.builds(lambda n: attributes("", n=n), st.integers(0, 3)),
 )
 
+LARGE_CHANGE: st.SearchStrategy[Change] = st.one_of(
+    RANDOM_CHANGE,
+    st.builds(create, NAMES, st.integers(20, 90), chunks=st.just((1,))),
+    st.builds(lambda name, n: resize_if_there(name, n), NAMES, st.integers(0, 90)),
+    *[
+        st.builds(lambda name, i, v: write_if_there(name, i, v), NAMES, i, st.integers(0, 3))
+        for i in (st.integers(0, 60), st.integers(20, 40))
+    ],
+    st.builds(
+        lambda name, rows: create(name, shape=(rows, 5), chunks=(1, 2)),
+        NAMES,
+        st.integers(0, 20),
+    ),
+)
+"""Of arrays that are several sections, of one axis or two."""
+
 
 def if_array(name: str, change: Change) -> Change:
     return lambda root: change(root) if isinstance(root.get(name), zarr.Array) else None

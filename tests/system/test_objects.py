@@ -136,7 +136,7 @@ def export_in_small_sections(
     source: str,
     destination: str | Path | Store,
     *,
-    format: str,
+    format: str,  # noqa: A002 - the option's name
     **options: Any,
 ) -> ExportReport:
     """Export with sections of a few objects, which differences split and leave empty."""

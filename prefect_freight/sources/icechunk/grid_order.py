@@ -6,35 +6,76 @@ others, all that lies in one range of the first axis has to be sorted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
 
+from prefect_freight.errors import InternalError
 from prefect_freight.sources import ChunkRefs
 
 Extent = Sequence[Sequence[int]]
-"""(first, after the last) chunk index of a manifest file along each axis."""
+"""(first, after the last) chunk index along each axis of the chunks that a manifest file has."""
+NO_MORE = (2**32, True)
+"""(end, one file) of the range behind all that files tell of."""
 
 
 def in_grid_order(all_refs: Iterable[ChunkRefs], extents: Sequence[Extent]) -> Iterator[ChunkRefs]:
-    """Yield the references in the lexicographic order of their coordinates."""
-    if len({tuple(map(tuple, extent[1:])) for extent in extents}) <= 1:
+    """Yield the references in the lexicographic order of their coordinates.
+
+    `extents` are those of the files that they come from, in the same order. Raises `InternalError`
+    if that is not so: an export would write some chunks twice and take others for missing.
+    """
+    if not any(extents):  # a scalar has no axis, and one chunk
         yield from all_refs
         return
+    last: list[int] = []
+    for refs in _by_range(all_refs, extents):
+        first = refs.coords[0].tolist()
+        if last and first <= last:
+            raise InternalError(f"chunk {first} was listed behind {last}: not in the grid's order")
+        last = refs.coords[-1].tolist()
+        yield refs
+
+
+def _by_range(all_refs: Iterable[ChunkRefs], extents: Sequence[Extent]) -> Iterator[ChunkRefs]:
+    ranges = iter(_ranges(extents))
+    end, is_one_file = next(ranges, NO_MORE)
     gathered: list[ChunkRefs] = []
-    ends = sorted({extent[0][1] for extent in extents})
     for refs in all_refs:
         rest = refs
         while len(rest.coords):
-            end = next(n for n in ends if n > (gathered or [rest])[0].coords[0, 0])
-            inside = int(np.searchsorted(rest.coords[:, 0] >= end, True))
-            gathered += [_slice(rest, 0, inside)] if inside else []
+            beyond = rest.coords[:, 0] >= end
+            inside = int(beyond.argmax()) if beyond.any() else len(beyond)
+            if inside:
+                gathered.append(_slice(rest, 0, inside))
+            if gathered and (is_one_file or inside < len(beyond)):
+                yield gathered[0] if is_one_file else _sorted(gathered)
+                gathered = []
             rest = _slice(rest, inside, len(rest.coords))
             if len(rest.coords):
-                yield _sorted(gathered)
-                gathered = []
+                end, is_one_file = next(ranges, NO_MORE)
     if gathered:
         yield _sorted(gathered)
+
+
+def _ranges(extents: Sequence[Extent]) -> Iterator[tuple[int, bool]]:
+    """Yield where ranges of the first axis end that no file reaches out of, and if one fills it.
+
+    >>> list(_ranges([[[0, 2], [0, 4]], [[1, 3], [4, 8]], [[3, 5], [0, 4]]]))
+    [(3, False), (5, True)]
+    """
+    firsts = [extent[0][0] for extent in extents]
+    ends = list(accumulate((extent[0][1] for extent in extents), max))
+    # A file tells where its chunks lie, not where they might: in a sparse array those beside it may
+    # begin before it and end behind it.
+    lowest_from = [*accumulate(reversed(firsts), min)][::-1]
+    files = 0
+    for end, lowest in zip(ends, [*lowest_from[1:], *ends[-1:]], strict=True):
+        files += 1
+        if end <= lowest:
+            yield end, files == 1
+            files = 0
 
 
 def _sorted(gathered: Sequence[ChunkRefs]) -> ChunkRefs:
