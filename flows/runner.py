@@ -28,14 +28,12 @@ from prefect_freight.flows.summary import (
     summary_line,
     summary_markdown,
 )
-from prefect_freight.model import Job, Outcome, Round, Unit
+from prefect_freight.model import Job, Outcome, Unit
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 
 WORKERS = 2
 """Units under way at a time: each has threads of its own, so more would win nothing."""
-SIDE_BY_SIDE = (Round.CHUNKS, Round.OBJECTS, Round.DELETES)
-"""Rounds whose units may be moved in any order."""
 
 
 class PrefectRunner:
@@ -58,7 +56,7 @@ class PrefectRunner:
         self, source: Source, destination: Store, job: Job, units: Sequence[Unit]
     ) -> Iterator[Outcome]:
         """Move units as task runs, `WORKERS` at a time where their round allows it."""
-        abreast = WORKERS if units[0].round in SIDE_BY_SIDE else 1
+        abreast = WORKERS if units[0].round.any_order else 1
         workers = min(abreast, self._concurrency, len(units))
         groups = [units] if workers > 1 else [(unit,) for unit in units]
         for group in groups:

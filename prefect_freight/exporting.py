@@ -63,7 +63,7 @@ ROUND_TEXT = {
     Round.ROOT: "Writing consolidated metadata",
     Round.DELETES: "Deleting what is gone",
 }
-"""What is moved, in this order."""
+"""What is told of each."""
 
 
 def run_export(
@@ -135,8 +135,9 @@ class _Attempt:
         manifest = self._manifest = runner.step(write_manifest, source, destination, job)
         plan = self._plan = runner.step(compute_diff, destination, job, manifest)
         runner.tell(Planned(job, plan))
-        for round_, text in ROUND_TEXT.items():
+        for round_ in Round:
             if plan.of(round_):
+                text = ROUND_TEXT[round_]
                 runner.tell(StepStarted(text))
                 for units in plan.phases(round_):
                     self._move(units)

@@ -49,6 +49,21 @@ class Round(StrEnum):
     ROOT = "root"
     DELETES = "deletes"
 
+    @property
+    def is_data(self) -> bool:
+        """What the user's phases order: objects that are not written by us."""
+        return self in (Round.CHUNKS, Round.OBJECTS)
+
+    @property
+    def is_copied(self) -> bool:
+        """Its puts are what lies at the destination in the end."""
+        return self.is_data or self in (Round.DOCUMENTS, Round.ROOT)
+
+    @property
+    def any_order(self) -> bool:
+        """Units of one phase may be moved side by side."""
+        return self.is_data or self is Round.DELETES
+
 
 class Kind(StrEnum):
     """Where the bytes of an entry come from."""

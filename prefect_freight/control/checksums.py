@@ -16,12 +16,11 @@ from prefect_freight.control.manifest import (
     read_manifest,
     read_table,
 )
-from prefect_freight.model import Action, Job, Round, Unit
+from prefect_freight.model import Action, Job, Unit
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 PARTS_AT_ONCE = 4
-COPY_ROUNDS = (Round.CHUNKS, Round.OBJECTS, Round.DOCUMENTS, Round.ROOT)
 
 
 def keep_checksums(destination: Store, job: Job) -> None:
@@ -34,7 +33,7 @@ def keep_checksums(destination: Store, job: Job) -> None:
     if manifest is None or diff is None:
         return
     ledger = Ledger(destination, job)
-    parts = [part for part in diff.parts if part.round in COPY_ROUNDS]
+    parts = [part for part in diff.parts if part.round.is_copied]
     borrowed = [part for part in parts if part.is_borrowed]
     with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
         list(pool.map(lambda part: _keep(destination, diff, part, ledger), borrowed))

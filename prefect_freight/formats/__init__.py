@@ -70,6 +70,11 @@ class Preparation:
 class Ordering(Protocol):
     """In which round changes may be made, so that a reader meets no half of one."""
 
+    @property
+    def phases_vouch(self) -> bool:
+        """An object of a later phase vouches for the others by being there, not by being read."""
+        ...
+
     def prepare(self) -> Preparation:
         """Return what must happen first."""
         ...

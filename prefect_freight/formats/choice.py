@@ -49,9 +49,11 @@ def open_ordering(
     format_: Format,
 ) -> Ordering:
     """Return in which round changes are made: of names that have `changed` over a `state`."""
-    if format_ is Format.OBJECTS:
-        return ObjectsOrdering(state, wanted.get(OBJECTS, ()))
-    return ZarrOrdering(state, wanted, changed, format_)
+    match format_:
+        case Format.OBJECTS:
+            return ObjectsOrdering(state, wanted.get(OBJECTS, ()))
+        case Format.ZARR2 | Format.ZARR3:
+            return ZarrOrdering(state, wanted, changed, format_)
 
 
 def compare_values(source: Source, destination: Store, job: Job, differences: Differences) -> None:

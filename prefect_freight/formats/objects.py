@@ -66,6 +66,8 @@ class ObjectsOrdering:
     But on a disk a file cannot lie where a folder is, so what makes room for the other goes first.
     """
 
+    phases_vouch = True
+
     def __init__(self, state: State, wanted: Collection[Section]) -> None:
         self._state = state
         newest = max((section.areas[-1] for section in wanted), default="")

@@ -1,7 +1,7 @@
 """Computing the diff of an export: what is put, kept and deleted, in which round."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,8 @@ WANTED_SCHEMA = pa.schema(
 )
 
 
-LEFTOVERS = ""
-"""Of keys that nothing wants any more it does not matter what they were part of."""
+LEFTOVERS = "//leftovers"
+"""Name of what a full export deletes: keys of which it is not known what they were part of."""
 
 DAMAGED = (
     "the record of an earlier export could not be read whole: objects that it put and this one "
@@ -92,7 +92,7 @@ class _Diffing:
         changed = manifest.changed_names | state.doubtful
         self._ordering = open_ordering(state, manifest.by_name, changed, job.options.format)
         self._puts = 0
-        self._deleted: dict[str, list[pa.Array]] = {}
+        self._deleted: list[pa.Array] = []
 
     def run(self) -> Diff:
         """Write the diff and return it."""
@@ -114,7 +114,7 @@ class _Diffing:
     def _take_puts(self, number: int, part: Part) -> None:
         """Put what a part of the manifest has and the base has not."""
         self._puts += part.rows - part.kept
-        if not part.kept and not self._job.options.rounds:
+        if not part.kept and not (self._job.options.rounds and part.round.is_data):
             self._writer.borrow(part)
             return
         for rows, entries in self._slices(part, "kept"):
@@ -124,7 +124,8 @@ class _Diffing:
 
     def _take_deletes(self, part: Part) -> None:
         for rows, entries in self._slices(part):
-            self._deleted.setdefault(rows.name, []).append(entries["key"].combine_chunks())
+            if self._state.doubtful:  # or else nobody asks, and there may be millions
+                self._deleted.append(entries["key"].combine_chunks())
             self._delete(rows.name, entries)
 
     def _slices(self, part: Part, *more: str) -> Iterator[tuple[Slice, pa.Table]]:
@@ -141,7 +142,7 @@ class _Diffing:
         part: int = ELSEWHERE,
         rows: Numbers | None = None,
     ) -> None:
-        phases = self._phases(entries)
+        phases = self._phases(entries) if round_.is_data else np.zeros(len(entries), np.int64)
         for phase in sorted({*phases.tolist()}):
             chosen = np.flatnonzero(phases == phase)
             where = None if rows is None else pa.array(rows[chosen])
@@ -153,8 +154,9 @@ class _Diffing:
             return
         key, node = (keys[column].combine_chunks() for column in KEYS_SCHEMA.names)
         early = self._ordering.early_deletes(key, node).to_numpy(zero_copy_only=False)
-        # A key of a later phase vouches for others, so it goes before they change.
-        early = early | (self._phases(keys) > 0)
+        if self._ordering.phases_vouch:
+            # A key of a later phase vouches for others, so it goes before they change.
+            early = early | (self._phases(keys) > 0)
         for round_, chosen in ((Round.CLEAR, early), (Round.DELETES, ~early)):
             rows = pa.array(np.flatnonzero(chosen))
             self._writer.add(name, round_, delete_entries(key.take(rows), node.take(rows)))
@@ -164,18 +166,27 @@ class _Diffing:
 
     def _settle_doubts(self, preparation: Preparation) -> None:
         """Put again, or delete, what unfinished exports may have touched, or is taken away."""
-        for name in sorted(self._state.doubtful | {*preparation.again}):
-            touched = [*self._state.touched(name)]
-            if name in preparation.again:
-                keys = preparation.again[name]
-                touched.append(pa.table([keys, pa.repeat("", len(keys))], schema=KEYS_SCHEMA))
-            sections = self._manifest.by_name.get(name, [])
-            gone = pa.chunked_array(self._deleted.get(name, []), pa.string()).combine_chunks()
-            rows = max(sum(s.rows for s in sections), sum(t.num_rows for t in touched))
-            schemas, wanted = (WANTED_SCHEMA, KEYS_SCHEMA), map(self._wanted, sections)
-            with partitioned(schemas, rows, wanted, touched) as pairs:
-                for copy, keys in pairs:
-                    self._settle(name, copy, keys.filter(pc.invert(pc.is_in(keys["key"], gone))))
+        again = {
+            name: pa.table([keys, pa.repeat("", len(keys))], schema=KEYS_SCHEMA)
+            for name, keys in preparation.again.items()
+        }
+        if LEFTOVERS in self._state.doubtful:
+            # A key among them may be of any name, so all are looked for everywhere, once.
+            touched = [*self._state.touched(None), *again.values()]
+            self._settle_name(LEFTOVERS, self._manifest.sections, touched)
+            return
+        for name in sorted(self._state.doubtful | {*again}):
+            touched = [*self._state.touched(name), *([again[name]] if name in again else [])]
+            self._settle_name(name, self._manifest.by_name.get(name, []), touched)
+
+    def _settle_name(
+        self, name: str, sections: Sequence[Section], touched: Sequence[pa.Table]
+    ) -> None:
+        rows = max(sum(s.rows for s in sections), sum(t.num_rows for t in touched))
+        schemas, wanted = (WANTED_SCHEMA, KEYS_SCHEMA), map(self._wanted, sections)
+        with partitioned(schemas, rows, wanted, touched) as pairs:
+            for copy, keys in pairs:
+                self._settle(name, copy, keys)
 
     def _settle(self, name: str, copy: pa.Table, touched: pa.Table) -> None:
         unsure = pc.is_in(copy["key"], touched["key"].combine_chunks())
@@ -185,7 +196,10 @@ class _Diffing:
         for round_ in pc.unique(again["round"]).to_pylist():
             self._put(name, Round(round_), again.filter(pc.equal(again["round"], round_)))
         wanted = pc.is_in(touched["key"], copy["key"].combine_chunks())
-        self._delete(name, _once(touched.filter(pc.invert(wanted))))
+        # What the manifest takes out is deleted already.
+        deleted = pa.chunked_array(self._deleted, pa.string()).combine_chunks()
+        settled = pc.or_(wanted, pc.is_in(touched["key"], deleted))
+        self._delete(name, _once(touched.filter(pc.invert(settled))))
 
     def _wanted(self, section: Section) -> pa.Table:
         """Return all entries of a section (`WANTED_SCHEMA`)."""

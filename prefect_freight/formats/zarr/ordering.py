@@ -21,6 +21,9 @@ PARENT = r"/?[^/]*$"
 class ZarrOrdering:
     """Arrays that their old documents would misread are out of view while they change."""
 
+    phases_vouch = False
+    """A chunk that goes while its document is in view would be read as fill values."""
+
     def __init__(
         self,
         state: State,
