@@ -128,7 +128,7 @@ class PrefectRunner:
     def _opened(self, job: Job) -> None:
         with unimportant(self._log, "tags"), get_client(sync_client=True) as client:
             client.update_flow_run(flow_run.id, tags=[*flow_run.tags, *run_tags(job)])
-        if job.finished:
+        if job.already_whole:
             self._log.info("A whole copy of this snapshot lies at %s already", job.destination)
 
     def _ended(self, event: Ended) -> None:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from prefect_freight.control.status import Status
-from prefect_freight.events import Event, Moved, Notice, Planned, StepFinished, StepStarted
+from prefect_freight.events import Event, Moved, Notice, Planned, StepEnded, StepStarted
 from prefect_freight.model import ExportReport, Preview
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
 from prefect_freight.verifying import Verification
@@ -90,7 +90,7 @@ class LiveDisplay:
         match event:
             case StepStarted(text):
                 self._start(text)
-            case StepFinished(text):
+            case StepEnded(text):
                 self._draw(text)
                 self._console.print(f"[green]✓[/] {text}", highlight=False, soft_wrap=True)
             case Notice(text):
@@ -139,7 +139,7 @@ class PlainLines:
     def __call__(self, event: Event) -> None:
         """Write an event's line, if it has one."""
         match event:
-            case StepFinished(text):
+            case StepEnded(text):
                 self._say(f"done: {text}")
             case Notice(text):
                 self._say(f"note: {text}")

@@ -18,7 +18,7 @@ class StepStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class StepFinished:
+class StepEnded:
     """The step that began last ended well."""
 
     text: str
@@ -89,9 +89,7 @@ class Ended:
     """Why the copy is not whole."""
 
 
-Event = (
-    StepStarted | StepFinished | Resolved | Opened | Planned | Moved | UnitEnded | Notice | Ended
-)
+Event = StepStarted | StepEnded | Resolved | Opened | Planned | Moved | UnitEnded | Notice | Ended
 OnEvent = Callable[[Event], None]
 
 

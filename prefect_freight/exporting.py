@@ -5,6 +5,8 @@ what counts as failed, who holds the lock, and when one phase may follow another
 nowhere else. Each step is a function of small picklable arguments, in a module of its own name.
 """
 
+import time
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import get_args
 
@@ -19,7 +21,7 @@ from prefect_freight.events import (
     Opened,
     Planned,
     Resolved,
-    StepFinished,
+    StepEnded,
     StepStarted,
     UnitEnded,
     ignore_event,
@@ -44,7 +46,7 @@ from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
 from prefect_freight.steps.compute_diff import compute_diff
-from prefect_freight.steps.finish import fail, finish, report_finished, require_done, settle
+from prefect_freight.steps.finish import fail, finish, report_already_whole
 from prefect_freight.steps.open_job import look_at_job, open_job
 from prefect_freight.steps.preview import preview
 from prefect_freight.steps.resolve import resolve
@@ -81,13 +83,13 @@ def run_export(
     runner.tell(Resolved(snapshot))
     job = runner.step(look_at_job, source, destination, snapshot, options)
     runner.tell(Opened(job))
-    if job.finished:
-        return _found_finished(destination, job, runner)
+    if job.already_whole:
+        return _already_whole(destination, job, runner)
     with hold_lock(destination, runner.tell) as lock:
         # Looked at again: another export may have ended between the look and the lock.
         job = runner.step(open_job, source, destination, snapshot, options)
-        if job.finished:
-            return _found_finished(destination, job, runner)
+        if job.already_whole:
+            return _already_whole(destination, job, runner)
         try:
             return _Attempt(source, destination, job, runner, lock).run()
         except UnsoundError as error:
@@ -97,8 +99,8 @@ def run_export(
             return _Attempt(source, destination, job, runner, lock).run()
 
 
-def _found_finished(destination: Store, job: Job, runner: Runner) -> ExportReport:
-    report = report_finished(destination, job)
+def _already_whole(destination: Store, job: Job, runner: Runner) -> ExportReport:
+    report = report_already_whole(destination, job)
     runner.tell(Ended(report, Outcome()))
     return report
 
@@ -141,7 +143,7 @@ class _Attempt:
                 runner.tell(StepStarted(text))
                 for units in plan.phases(round_):
                     self._move(units)
-                runner.tell(StepFinished(text))
+                runner.tell(StepEnded(text))
                 settle(job, plan, round_)
         differences = runner.step(verify_copy, source, destination, job)
         # Or a marker would vouch for what another export is changing already.
@@ -172,6 +174,34 @@ class _Attempt:
         if not isinstance(error, UnsoundError):  # which is not the end yet
             self._runner.tell(Ended(report, total, str(error) or type(error).__name__))
         return report
+
+
+def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
+    """Raise `IncompleteError` unless the outcome of units is that all of them is done.
+
+    The next phase would vouch for it, so nothing less will do: no failure, and as many objects done
+    as were planned. Failures are looked at first: an object that moved and was not recorded may
+    have been moved, and counted, twice.
+    """
+    if outcome.failures:
+        first = outcome.failures[0]
+        more = f" and {len(outcome.failures) - 1} more" if len(outcome.failures) > 1 else ""
+        raise IncompleteError(
+            f"could not {first.action} {first.key!r}{more}: {first.message}. What was moved is "
+            "recorded; run the same command again to move the rest"
+        )
+    planned = sum(unit.objects for unit in units)
+    if outcome.gave_up or outcome.done < planned:
+        raise IncompleteError(
+            f"expected {planned} objects to be done, found {outcome.done}. What was moved is "
+            "recorded; run the same command again to move the rest"
+        )
+
+
+def settle(job: Job, plan: Plan, ended: Round) -> None:
+    """Wait after a round, if the next one takes away what a reader may have just opened."""
+    if ended is Round.WITHDRAW or (ended is Round.ROOT and plan.of(Round.DELETES)):
+        time.sleep(job.options.settle_s)
 
 
 def export(

@@ -146,7 +146,7 @@ class Job:
     """Seconds since the epoch."""
     resumed: bool
     """An earlier, unfinished run of the same export left a ledger."""
-    finished: bool = False
+    already_whole: bool = False
     """The copy is whole already: there is nothing to do."""
     base: str | None = None
     """The snapshot whose copy lies there, if only the difference is exported."""
@@ -203,7 +203,7 @@ class Plan:
     kept: int = 0
     """Objects that lie there already as they are wanted."""
     notes: tuple[str, ...] = ()
-    """What the format could not say of the snapshot, for the user."""
+    """What the format could not express of the snapshot, for the user."""
 
     def of(self, round_: Round) -> tuple[Unit, ...]:
         """Return the units of one round, in order."""

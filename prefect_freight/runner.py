@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from inspect import signature
 from typing import Protocol
 
-from prefect_freight.events import Event, OnEvent, StepFinished, StepStarted, ignore_event
+from prefect_freight.events import Event, OnEvent, StepEnded, StepStarted, ignore_event
 from prefect_freight.model import Job, Outcome, Unit
 from prefect_freight.sources import Source
 from prefect_freight.steps.move_unit import move_unit
@@ -76,7 +76,7 @@ class PlainRunner:
         text = template.format(**signature(step).bind(*args, **kwargs).arguments)
         self.tell(StepStarted(text))
         result = step(*args, **kwargs)
-        self.tell(StepFinished(text))
+        self.tell(StepEnded(text))
         return result
 
     def move(

@@ -50,7 +50,7 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     For instance, to do something else where the copy is whole already::
 
         job = look_at_job(source, destination, snapshot, options)
-        if not job.finished:
+        if not job.already_whole:
             ...
     """
     return run_look_at_job(source, destination, snapshot, options)

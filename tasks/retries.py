@@ -11,7 +11,7 @@ from prefect_freight.errors import TransientError
 from prefect_freight.tasks.attempts import UnitIncompleteError
 
 
-def may_pass(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
+def may_be_retried(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
     """Return whether the error that ended an attempt is one that may pass."""
     match state.result(raise_on_failure=False):
         case TransientError():
@@ -27,7 +27,7 @@ STEP: dict[str, Any] = {
     # 2, 4, 8, 16, 32 s: beside the engine's own retries, an outage of a minute or two is outlived.
     "retry_delay_seconds": exponential_backoff(backoff_factor=2),
     "retry_jitter_factor": 0.5,
-    "retry_condition_fn": may_pass,
+    "retry_condition_fn": may_be_retried,
     # What is done is recorded at the destination; what Prefect would record could contradict it.
     "cache_policy": NO_CACHE,
     "persist_result": False,

@@ -1,10 +1,10 @@
-"""Removing records that nothing refers to any more, at the end of a whole export."""
+"""Removing records: of a run that was refused, and of old ones that nothing refers to."""
 
 import itertools
 from collections.abc import Iterable, Iterator
 
 from prefect_freight.control.manifest import Manifest, read_manifest
-from prefect_freight.control.runs import list_runs, run_area
+from prefect_freight.control.runs import list_runs, run_area, run_of
 from prefect_freight.model import Job
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -31,6 +31,12 @@ def remove_old_runs(destination: Store, job: Job) -> int:
         _delete(destination, list(_keys_below(destination, f"{run.area}/")))
         _delete(destination, [run.key])
     return len(unneeded)
+
+
+def forget_run(destination: Store, job: Job) -> None:
+    """Remove all that a run wrote, one that moved nothing."""
+    _delete(destination, list(_keys_below(destination, f"{job.area}/")))
+    _delete(destination, [run_of(job, "open").key])
 
 
 def needed_areas(manifest: Manifest) -> set[str]:

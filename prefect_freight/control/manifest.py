@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from prefect_freight.control.version1 import UNSLICED, manifest_from_version1
+from prefect_freight.control.version1 import ROWS_OF_NODE, manifest_from_version1
 from prefect_freight.errors import IntegrityError, NotFoundError, UnsoundError
 from prefect_freight.model import ENTRY_SCHEMA, Action, Round
 from prefect_freight.plan.entries import no_rows
-from prefect_freight.plan.sections import METADATA, Section
+from prefect_freight.plan.sections import Section
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
@@ -214,17 +214,17 @@ class Records:
     def entries(self, section: Section, columns: Iterable[str]) -> pa.Table:
         """Return the given columns of all entries that the copy has of a section.
 
-        And `area`, the number (in `section.areas`) of the one that holds the row. `round` may be
+        And `layer`, the number (in `section.areas`) of the one that holds the row. `round` may be
         asked for as if it were a column.
         """
         columns = tuple(dict.fromkeys(("key", "action", *columns)))
         layers = [
-            _with_area(table, number)
+            _with_layer(table, number)
             for number, area in enumerate(section.areas)
             for table in self._rows(area, section, columns)
         ]
         if not layers:
-            return _with_area(NO_ROWS.select(columns), 0)
+            return _with_layer(NO_ROWS.select(columns), 0)
         return _overlaid(layers)
 
     def _rows(self, area: str, section: Section, columns: tuple[str, ...]) -> Iterator[pa.Table]:
@@ -232,9 +232,9 @@ class Records:
         stored = tuple(name for name in columns if name != "round")
         for part, rows in manifest.places.get((section.name, section.start), ()):
             table = self.read_part(f"{area}/{part.key}", stored)
-            if rows.stop != UNSLICED:
+            if rows.stop >= 0:
                 table = table.slice(rows.first, rows.stop - rows.first)
-            elif section.name != METADATA:  # of version 1, whose rows are told apart by their node
+            elif rows.stop == ROWS_OF_NODE:
                 nodes = self.read_part(f"{area}/{part.key}", ("node",))["node"]
                 table = table.filter(pc.equal(nodes, section.name))
             if "round" in columns:
@@ -297,22 +297,22 @@ def fill_key(area: str, identity: str) -> str:
     return f"{area}/manifest/fill-{identity}"
 
 
-def _with_area(table: pa.Table, number: int) -> pa.Table:
-    return table.append_column("area", pa.repeat(pa.scalar(number, pa.int32()), table.num_rows))
+def _with_layer(table: pa.Table, number: int) -> pa.Table:
+    return table.append_column("layer", pa.repeat(pa.scalar(number, pa.int32()), table.num_rows))
 
 
 def _overlaid(layers: list[pa.Table]) -> pa.Table:
     """Return the rows that no later layer has a row of the same key over, without deletes."""
     table = pa.concat_tables(layers)
-    newest = layers[-1]["area"][0].as_py() if layers[-1].num_rows else 0
+    newest = layers[-1]["layer"][0].as_py() if layers[-1].num_rows else 0
     if newest:
-        later = pc.greater(table["area"], 0)
+        later = pc.greater(table["layer"], 0)
         over = table.filter(later)
-        # Of several changes of one key the newest area's counts.
-        last = over.group_by("key").aggregate([("area", "max")])
+        # Of several changes of one key the newest counts.
+        last = over.group_by("key").aggregate([("layer", "max")])
         where = pc.index_in(table["key"], _combined(last["key"]))
-        winner = _combined(last["area_max"]).take(_combined(where))
-        table = table.filter(pc.fill_null(pc.equal(table["area"], winner), True))
+        winner = _combined(last["layer_max"]).take(_combined(where))
+        table = table.filter(pc.fill_null(pc.equal(table["layer"], winner), True))
     return table.filter(pc.equal(table["action"], Action.PUT.value))
 
 

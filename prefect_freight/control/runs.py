@@ -145,13 +145,6 @@ def earlier_runs(destination: Store, job: Job) -> list[Run]:
     return [run for run in [*([last] if last else []), *since] if run.sequence < job.sequence]
 
 
-def forget_run(destination: Store, job: Job) -> None:
-    """Remove all that a run wrote, one that moved nothing."""
-    pages = list(destination.list(f"{job.area}/"))
-    keys = [key for page in pages for key in page["key"].to_pylist()]
-    destination.delete([*keys, run_of(job, "open").key])
-
-
 def _read(destination: Store, key: str) -> Run | None:
     try:
         record: dict[str, Any] = json.loads(retrying(lambda: destination.read(key)))

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_freight.model import Round
-from prefect_freight.plan.sections import METADATA, Section
+from prefect_freight.plan.sections import Section
 
 KEPT = {"kept-chunks": Round.CHUNKS, "kept-documents": Round.DOCUMENTS}
-UNSLICED = -1
-"""Stands for the row after the last, where only the rows tell what they belong to."""
+METADATA = "//metadata"
+"""The section that version 1 had no name for: all documents of a copy."""
+ALL_ROWS, ROWS_OF_NODE = -1, -2
+"""Stand for the row after the last: parts had rows of many arrays, which name their node."""
 
 
 def manifest_from_version1(
@@ -30,9 +32,9 @@ def manifest_from_version1(
         round_ = KEPT.get(part["round"], part["round"])
         match round_:
             case Round.CHUNKS:
-                slices = [[node, "", 0, UNSLICED] for node in part["nodes"]]
+                slices = [[node, "", 0, ROWS_OF_NODE] for node in part["nodes"]]
             case Round.DOCUMENTS | Round.ROOT:
-                slices = [[METADATA, "", 0, UNSLICED]]
+                slices = [[METADATA, "", 0, ALL_ROWS]]
             case _:
                 continue
         parts.append(_moved(part) | {"round": round_, "slices": slices, "kept": 0})

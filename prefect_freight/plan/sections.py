@@ -17,8 +17,6 @@ import pyarrow.compute as pc
 
 from prefect_freight.model import Round
 
-METADATA = "//metadata"
-"""Name of what describes a copy's nodes; no path of a node has an empty segment."""
 INLINE_BYTES_PER_SECTION = 64 * 2**20
 """Inline data is held in memory with its section."""
 
@@ -41,6 +39,10 @@ class Section:
     """Objects that the copy has of it."""
     changes: int = 0
     """Rows that the areas after the first hold."""
+    origin: str = ""
+    """Equal origin, equal entries, so that they need not be read. `""` is unknown."""
+    space: str = ""
+    """Starts of different spaces cannot be compared."""
 
 
 class Positions(Protocol):

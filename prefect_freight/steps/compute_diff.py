@@ -205,7 +205,7 @@ class _Diffing:
         """Return all entries of a section (`WANTED_SCHEMA`)."""
         columns = (*ENTRY_SCHEMA.names, "kept", "round")
         table = self._records.entries(section, columns)
-        home = pa.array(section.areas).take(table["area"].combine_chunks())
+        home = pa.array(section.areas).take(table["layer"].combine_chunks())
         # Of an earlier manifest, `kept` told what was kept then.
         put = pc.and_(pc.equal(home, self._manifest.area), pc.invert(table["kept"]))
         entries = table.select([*ENTRY_SCHEMA.names, "round"])

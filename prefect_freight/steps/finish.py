@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 
 from prefect_freight.control.clearing import remove_old_runs
@@ -11,7 +10,7 @@ from prefect_freight.control.marker import write_failure, write_success
 from prefect_freight.control.runs import RunState, run_of, write_run
 from prefect_freight.control.state import count_copy
 from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
-from prefect_freight.model import ExportReport, Job, Outcome, Plan, Round, Unit
+from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.report import plan_report
 from prefect_freight.retry import retrying
@@ -82,7 +81,7 @@ def fail(
     return report
 
 
-def report_finished(destination: Store, job: Job) -> ExportReport:
+def report_already_whole(destination: Store, job: Job) -> ExportReport:
     """Return the report of an export whose copy lies there whole already.
 
     If somebody removed its marker, that is put again.
@@ -94,34 +93,6 @@ def report_finished(destination: Store, job: Job) -> ExportReport:
     except NotFoundError:
         write_success(destination, job, copied)
     return _report(job, None, copied, whole=True, notes=(ALREADY,))
-
-
-def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
-    """Raise `IncompleteError` unless the outcome of units is that all of them is done.
-
-    The next phase would vouch for it, so nothing less will do: no failure, and as many objects done
-    as were planned. Failures are looked at first: an object that moved and was not recorded may
-    have been moved, and counted, twice.
-    """
-    if outcome.failures:
-        first = outcome.failures[0]
-        more = f" and {len(outcome.failures) - 1} more" if len(outcome.failures) > 1 else ""
-        raise IncompleteError(
-            f"could not {first.action} {first.key!r}{more}: {first.message}. What was moved is "
-            "recorded; run the same command again to move the rest"
-        )
-    planned = sum(unit.objects for unit in units)
-    if outcome.gave_up or outcome.done < planned:
-        raise IncompleteError(
-            f"expected {planned} objects to be done, found {outcome.done}. What was moved is "
-            "recorded; run the same command again to move the rest"
-        )
-
-
-def settle(job: Job, plan: Plan, ended: Round) -> None:
-    """Wait after a round, if the next one takes away what a reader may have just opened."""
-    if ended is Round.WITHDRAW or (ended is Round.ROOT and plan.of(Round.DELETES)):
-        time.sleep(job.options.settle_s)
 
 
 def _report(

@@ -28,7 +28,7 @@ UNSOUND = "what lay there was not what its record said, so all of it was copied"
 def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
     """Return the job that `look_at_job` returns, recorded at the destination as begun."""
     job = look_at_job(source, destination, snapshot, options)
-    if not job.finished:
+    if not job.already_whole:
         write_run(destination, run_of(job, "open"))
     return job
 
@@ -48,8 +48,8 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
         _refuse_occupied(destination, options)
     _refuse_other_copy(earlier, snapshot, options, destination)
     sound = all(run.state != "unsound" for run in earlier) and _is_recorded(last, destination)
-    if _is_finished(earlier, snapshot):
-        job = _finished_job(earlier[-1], snapshot, options, destination)
+    if _is_whole(earlier, snapshot):
+        job = _whole_job(earlier[-1], snapshot, options, destination)
         if _still_whole(destination, job):
             return job
         sound = False
@@ -81,7 +81,7 @@ def _is_after_version1(earlier: Sequence[Run], job: Job, destination: Store) -> 
     return job.base is not None and any(m is not None and m.version == 1 for m in manifests)
 
 
-def _is_finished(earlier: Sequence[Run], snapshot: Snapshot) -> bool:
+def _is_whole(earlier: Sequence[Run], snapshot: Snapshot) -> bool:
     return bool(
         earlier
         and earlier[-1].state == "whole"
@@ -89,7 +89,7 @@ def _is_finished(earlier: Sequence[Run], snapshot: Snapshot) -> bool:
     )
 
 
-def _finished_job(run: Run, snapshot: Snapshot, options: Options, destination: Store) -> Job:
+def _whole_job(run: Run, snapshot: Snapshot, options: Options, destination: Store) -> Job:
     return Job(
         export_id=run.export_id,
         sequence=run.sequence,
@@ -98,7 +98,7 @@ def _finished_job(run: Run, snapshot: Snapshot, options: Options, destination: S
         options=options,
         started_at=time.time(),
         resumed=False,
-        finished=True,
+        already_whole=True,
     )
 
 

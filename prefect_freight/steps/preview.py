@@ -32,7 +32,7 @@ def preview(source: Source, destination: Store, job: Job) -> Preview:
 
     Raises what `write_manifest` raises.
     """
-    if job.finished:
+    if job.already_whole:
         return _to_preview(job, _Counts(), 0, ())
     with tempfile.TemporaryDirectory(prefix="freight-") as folder:
         overlay = Overlay(destination, LocalStore(folder))
@@ -85,7 +85,7 @@ def _to_preview(job: Job, counts: _Counts, kept: int, notes: tuple[str, ...]) ->
         base_snapshot=job.base,
         destination=job.destination,
         format=job.options.format.value,
-        finished=job.finished,
+        finished=job.already_whole,
         rounds={round_.value: counts.rounds[round_] for round_ in Round},
         nodes=dict(sorted(counts.nodes.items())),
         kept=kept,

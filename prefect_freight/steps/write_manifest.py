@@ -1,17 +1,19 @@
 """Writing the manifest of an export: what the copy holds, section by section."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_freight.control.clearing import forget_run
 from prefect_freight.control.manifest import Manifest, Records, read_manifest
 from prefect_freight.control.manifest_writer import ManifestWriter
-from prefect_freight.control.runs import earlier_runs, forget_run
+from prefect_freight.control.runs import earlier_runs
 from prefect_freight.control.state import base_area
-from prefect_freight.errors import InputError
+from prefect_freight.errors import FreightError, InputError
 from prefect_freight.formats import Layout, Thing
 from prefect_freight.formats.choice import open_layout
 from prefect_freight.model import Job, Round, Snapshot
@@ -51,7 +53,8 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
         return _write(source, job.snapshot, destination, job, job.area, _base_of(destination, job))
     except InputError:
         if not job.resumed:
-            forget_run(destination, job)
+            with suppress(FreightError):  # which would hide why the export is refused
+                forget_run(destination, job)
         raise
 
 
@@ -115,14 +118,13 @@ class _Things:
     ) -> None:
         self._writer, self._records, self._area = writer, records, area
         self._thing, self._recorded, self._max_rows = thing, recorded, max_rows
-        self._facts = dict(thing.facts) | {"origin": thing.origin, "space": thing.space}
 
     def write(self, layout: Layout) -> None:
         """Give all sections to the writer, and the entries of those that have changed."""
-        origins = {section.facts.get("origin") for section in self._recorded}
+        origins = {section.origin for section in self._recorded}
         if self._thing.origin and origins == {self._thing.origin}:
             for section in self._recorded:  # nothing of it need be read
-                self._writer.add_section(replace(section, facts=self._facts))
+                self._add_section(section)
             return
         stretches = layout.entries(self._thing.name, self._writer.offer_fill)
         ranges = self._ranges()
@@ -133,7 +135,7 @@ class _Things:
 
     def _ranges(self) -> list[list[Section]]:
         """Return the recorded sections behind each bound that new ones are cut at."""
-        spaces = {section.facts.get("space", self._thing.space) for section in self._recorded}
+        spaces = {section.space for section in self._recorded}
         if spaces == {self._thing.space}:
             return [[section] for section in self._recorded]
         return [list(self._recorded)]
@@ -142,7 +144,7 @@ class _Things:
         first = next(pieces)
         content = _content(first)
         if first.last and len(recorded) == 1 and content and content == recorded[0].content:
-            self._writer.add_section(replace(recorded[0], facts=self._facts))
+            self._add_section(recorded[0])
             return
         join = Join(pa.concat_tables([self._entries(section) for section in recorded] or [EMPTY]))
         if first.last and len(recorded) == 1:
@@ -173,10 +175,9 @@ class _Things:
                 entries = stretch.entries.filter(pc.invert(kept))
                 self._add(piece.start, stretch.round, entries, no_rows(len(entries)))
             self._writer.add_gone(self._thing.name, piece.start, gone)
-        section = Section(
-            self._thing.name, piece.start, content, self._facts, areas, piece.rows, changes
+        self._add_section(
+            Section(self._thing.name, piece.start, content, {}, areas, piece.rows, changes)
         )
-        self._writer.add_section(section)
 
     def _write_whole(
         self, piece: Piece, content: str, compared: list[tuple[pa.Array, pa.Array]]
@@ -186,8 +187,14 @@ class _Things:
             column_values = pc.coalesce(stretch.entries["checksum"], checksums)
             entries = stretch.entries.set_column(column, "checksum", column_values)
             self._add(piece.start, stretch.round, entries, kept)
+        areas = (self._area,)
+        self._add_section(Section(self._thing.name, piece.start, content, {}, areas, piece.rows))
+
+    def _add_section(self, section: Section) -> None:
+        """Give a section to the writer, with what is known of its thing now."""
+        thing = self._thing
         self._writer.add_section(
-            Section(self._thing.name, piece.start, content, self._facts, (self._area,), piece.rows)
+            replace(section, facts=thing.facts, origin=thing.origin, space=thing.space)
         )
 
     def _add(

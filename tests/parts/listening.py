@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from prefect_freight.events import Event, StepFinished, StepStarted
+from prefect_freight.events import Event, StepEnded, StepStarted
 
 
 def at(step: str, act: Callable[[], object]) -> Callable[[Event], None]:
@@ -19,7 +19,7 @@ def after(step: str, act: Callable[[], object]) -> Callable[[Event], None]:
     """Return a listener that does something when a step has ended."""
 
     def listen(event: Event) -> None:
-        if isinstance(event, StepFinished) and event.text.startswith(step):
+        if isinstance(event, StepEnded) and event.text.startswith(step):
             act()
 
     return listen

@@ -12,7 +12,7 @@ from prefect.states import Failed
 from prefect_freight.errors import AccessError, InputError, TransientError
 from prefect_freight.model import Action, Failure, Outcome
 from prefect_freight.tasks import Attempts, UnitIncompleteError, move_unit
-from prefect_freight.tasks.retries import may_pass
+from prefect_freight.tasks.retries import may_be_retried
 
 
 def failure(key: str = "a/0", *, transient: bool) -> Failure:
@@ -57,7 +57,7 @@ def test_attempts_add_up(outcomes: list[Outcome], total: Outcome) -> None:
     ],
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
-    assert may_pass(move_unit, None, Failed(data=error)) is again  # type: ignore[arg-type]
+    assert may_be_retried(move_unit, None, Failed(data=error)) is again  # type: ignore[arg-type]
 
 
 def test_an_incomplete_unit_says_what_failed_and_travels_between_processes() -> None:

@@ -11,10 +11,11 @@ from prefect_freight.formats import Thing
 from prefect_freight.formats.zarr.chunks import chunk_stretches
 from prefect_freight.formats.zarr.consolidated import CONSOLIDATED_KEY, plan_consolidated
 from prefect_freight.formats.zarr.documents import TargetArray, TargetGroup, plan_array, plan_group
+from prefect_freight.formats.zarr.names import METADATA
 from prefect_freight.formats.zarr.withdraw import reading_of
 from prefect_freight.model import Format, Round, Snapshot
 from prefect_freight.plan.entries import digest, inline_entries
-from prefect_freight.plan.sections import METADATA, Stretch, TextPositions
+from prefect_freight.plan.sections import Stretch, TextPositions
 from prefect_freight.sources import Node, ZarrSource
 
 Target = TargetArray | TargetGroup
