@@ -12,7 +12,14 @@ from prefect_freight.control.diff import ELSEWHERE, Diff, DiffWriter, read_diff
 from prefect_freight.control.manifest import Manifest, Part, Slice, fill_key, read_fill
 from prefect_freight.control.marker import withdraw_markers
 from prefect_freight.control.runs import earlier_runs
-from prefect_freight.control.state import KEYS_SCHEMA, State, base_area, count_copy, read_copy
+from prefect_freight.control.state import (
+    KEYS_SCHEMA,
+    OWNED_SCHEMA,
+    State,
+    base_area,
+    count_copy,
+    read_copy,
+)
 from prefect_freight.formats import Preparation
 from prefect_freight.formats.choice import open_ordering
 from prefect_freight.model import ENTRY_SCHEMA, Job, Kind, Plan, Round
@@ -31,10 +38,6 @@ WANTED_SCHEMA = pa.schema(
         pa.field("put", pa.bool_()),  # it is put anyhow
     ]
 )
-
-
-LEFTOVERS = ""
-"""Of keys that nothing wants any more it does not matter what they were part of."""
 
 Numbers = npt.NDArray[np.int64]
 
@@ -206,12 +209,14 @@ class _Diffing:
     def _delete_leftovers(self) -> None:
         """Delete what earlier exports put or may have put, and the copy does not have."""
         wanted = read_copy(self._records, self._manifest, KEYS_SCHEMA.names)
-        earlier = itertools.chain(self._state.keys(), self._state.touched(None))
         rows = count_copy(self._manifest)
-        with partitioned((KEYS_SCHEMA, KEYS_SCHEMA), rows, wanted, earlier) as pairs:
+        with partitioned((KEYS_SCHEMA, OWNED_SCHEMA), rows, wanted, self._state.owned()) as pairs:
             for copy, keys in pairs:
-                gone = pc.invert(pc.is_in(keys["key"], copy["key"].combine_chunks()))
-                self._delete(LEFTOVERS, _once(keys.filter(gone)))
+                gone = keys.filter(pc.invert(pc.is_in(keys["key"], copy["key"].combine_chunks())))
+                # If this run does not come to its end, the next one has to know of each name which
+                # keys may be gone.
+                for name, some in _by_name(gone):
+                    self._delete(name, some)
 
 
 def _batch(table: pa.Table) -> pa.RecordBatch:
@@ -223,3 +228,13 @@ def _batch(table: pa.Table) -> pa.RecordBatch:
 def _once(keys: pa.Table) -> pa.Table:
     """Return each key once."""
     return keys.group_by("key").aggregate([("node", "min")]).rename_columns(KEYS_SCHEMA.names)
+
+
+def _by_name(owned: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Yield each name with its keys; a key that has several names comes once."""
+    once = owned.group_by("key").aggregate([("node", "min"), ("name", "max")])
+    keys = once.rename_columns(OWNED_SCHEMA.names).sort_by("name")
+    encoded = keys["name"].combine_chunks().dictionary_encode()
+    starts = np.flatnonzero(np.diff(encoded.indices.to_numpy(), prepend=-1)).tolist()
+    for first, stop in itertools.pairwise([*starts, keys.num_rows]):
+        yield keys["name"][first].as_py(), keys.slice(first, stop - first)
