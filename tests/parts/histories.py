@@ -68,7 +68,7 @@ def resize(name: str, n: int, value: int = 0) -> Change:
     def change(root: zarr.Group) -> None:
         array = root[name]
         old = array.shape[0]
-        array.resize((n,))
+        array.resize((n, *array.shape[1:]))
         if value and n > old:
             array[old:] = value
 
