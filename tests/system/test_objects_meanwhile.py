@@ -42,7 +42,7 @@ def markers(copy: Path) -> set[str]:
         (put("d/x/y", b"below"), "could not read 'd/x'"),
     ],
 )
-@pytest.mark.parametrize("step", ["Copying", "Computing"])
+@pytest.mark.parametrize("step", ["Copying", pytest.param("Computing", marks=pytest.mark.slow)])
 def test_what_changed_before_its_turn_is_named_and_all_else_is_copied(
     folder: Folder, tmp_path: Path, step: str, change: FileChange, found: str
 ) -> None:
