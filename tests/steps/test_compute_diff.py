@@ -8,8 +8,8 @@ from memory import MemoryStore
 from recorded import close_night, plan_night
 
 from prefect_freight.control.diff import read_diff
+from prefect_freight.formats.zarr.names import METADATA
 from prefect_freight.model import Job, Round
-from prefect_freight.plan.sections import METADATA
 from prefect_freight.steps.compute_diff import read_entries
 
 

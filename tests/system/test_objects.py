@@ -143,11 +143,7 @@ def export_in_small_sections(
     source: str,
     destination: str | Path | Store,
     *,
-<<<<<<< HEAD
     format: str,  # noqa: A002 - the option's name
-=======
-    format: str,  # noqa: A002
->>>>>>> objects-tests
     **options: Any,
 ) -> ExportReport:
     """Export with sections of a few objects, which differences split and leave empty."""
