@@ -200,7 +200,8 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
 
 def settle(job: Job, plan: Plan, ended: Round) -> None:
     """Wait after a round, if the next one takes away what a reader may have just opened."""
-    if ended is Round.WITHDRAW or (ended is Round.ROOT and plan.of(Round.DELETES)):
+    left = [round_ for round_ in list(Round)[list(Round).index(ended) + 1 :] if plan.of(round_)]
+    if ended is Round.WITHDRAW or left == [Round.DELETES]:
         time.sleep(job.options.settle_s)
 
 

@@ -229,13 +229,3 @@ def _plan(
         kept=kept,
         notes=notes,
     )
-
-
-def touched_keys(table: pa.Table, part: DiffPart, name: str | None) -> Iterator[pa.Table]:
-    """Yield the rows of a part that belong to a name, or all of them without one."""
-    if name is None:
-        yield table
-        return
-    for rows in part.slices:
-        if rows.name == name:
-            yield table.slice(rows.first, rows.stop - rows.first)

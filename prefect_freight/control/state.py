@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from prefect_freight.control.diff import Diff, read_diff, touched_keys
+from prefect_freight.control.diff import Diff, Owned, read_diff
 from prefect_freight.control.manifest import Manifest, Records, read_manifest
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import NotFoundError, UnsoundError
@@ -21,6 +21,10 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 KEYS_SCHEMA = pa.schema([STATE_SCHEMA.field("key"), STATE_SCHEMA.field("node")])
+OWNED_SCHEMA = KEYS_SCHEMA.append(pa.field("name", pa.string(), nullable=False))
+"""A key, and the name of the thing that it is part of."""
+NAMELESS = "//nameless"
+"""The name of keys of which version 1 does not tell what they are part of."""
 
 
 class State:
@@ -71,14 +75,29 @@ class State:
         """Return what the copy holds of a section (`STATE_SCHEMA`)."""
         return self.records.entries(section, STATE_SCHEMA.names).select(STATE_SCHEMA.names)
 
-    def touched(self, name: str | None) -> Iterator[pa.Table]:
+    def touched(self, name: str | None = None) -> Iterator[pa.Table]:
         """Yield the keys (and nodes) of a name, or all, that unfinished runs may have touched."""
+        for owner, keys in self._touched(name):
+            if name in (None, owner):
+                yield keys
+
+    def _touched(self, name: str | None) -> Iterator[tuple[str, pa.Table]]:
+        """Yield names and keys of the parts of unfinished diffs, of all or of those with a name."""
         for diff in self.unfinished:
             parts = [p for p in diff.parts if name is None or name in {s.name for s in p.slices}]
             only = Diff(diff.area, tuple(parts), diff.plan)
             for part, table in only.read(self._destination, KEYS_SCHEMA.names):
-                for rows in touched_keys(table, part, name):
-                    yield rows.cast(KEYS_SCHEMA)
+                for rows in part.slices or [Owned(NAMELESS, 0, table.num_rows)]:
+                    keys = table.slice(rows.first, rows.stop - rows.first)
+                    yield rows.name, keys.cast(KEYS_SCHEMA)
+
+    def owned(self) -> Iterator[pa.Table]:
+        """Yield the keys of all that may lie there, with what they are part of (`OWNED_SCHEMA`)."""
+        for name in self.sections:
+            for keys in self.keys({name}):
+                yield _owned(keys, name)
+        for name, keys in self._touched(None):
+            yield _owned(keys, name)
 
     def keys(self, names: Collection[str] | None = None) -> Iterator[pa.Table]:
         """Yield the keys (and nodes) of the base's copy, all or of some names.
@@ -99,6 +118,11 @@ class State:
             return retrying(lambda: self._destination.read(key))
         except NotFoundError:
             return None
+
+
+def _owned(keys: pa.Table, name: str) -> pa.Table:
+    names = pa.repeat(name, keys.num_rows)
+    return keys.append_column(OWNED_SCHEMA.field("name"), names)
 
 
 def base_area(earlier: Sequence[Run], job: Job) -> str | None:

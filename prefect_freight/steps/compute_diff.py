@@ -1,6 +1,5 @@
 """Computing the diff of an export: what is put, kept and deleted, in which round."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,7 +11,15 @@ from prefect_freight.control.diff import ELSEWHERE, Diff, DiffWriter, read_diff
 from prefect_freight.control.manifest import Manifest, Part, Slice, fill_key, read_fill
 from prefect_freight.control.marker import withdraw_markers
 from prefect_freight.control.runs import earlier_runs
-from prefect_freight.control.state import KEYS_SCHEMA, State, base_area, count_copy, read_copy
+from prefect_freight.control.state import (
+    KEYS_SCHEMA,
+    NAMELESS,
+    OWNED_SCHEMA,
+    State,
+    base_area,
+    count_copy,
+    read_copy,
+)
 from prefect_freight.formats import Preparation
 from prefect_freight.formats.choice import open_ordering
 from prefect_freight.model import ENTRY_SCHEMA, Job, Kind, Plan, Round
@@ -32,9 +39,6 @@ WANTED_SCHEMA = pa.schema(
     ]
 )
 
-
-LEFTOVERS = "//leftovers"
-"""Name of what a full export deletes: keys of which it is not known what they were part of."""
 
 DAMAGED = (
     "the record of an earlier export could not be read whole: objects that it put and this one "
@@ -170,10 +174,10 @@ class _Diffing:
             name: pa.table([keys, pa.repeat("", len(keys))], schema=KEYS_SCHEMA)
             for name, keys in preparation.again.items()
         }
-        if LEFTOVERS in self._state.doubtful:
+        if NAMELESS in self._state.doubtful:
             # A key among them may be of any name, so all are looked for everywhere, once.
-            touched = [*self._state.touched(None), *again.values()]
-            self._settle_name(LEFTOVERS, self._manifest.sections, touched)
+            touched = [*self._state.touched(), *again.values()]
+            self._settle_name(NAMELESS, self._manifest.sections, touched)
             return
         for name in sorted(self._state.doubtful | {*again}):
             touched = [*self._state.touched(name), *([again[name]] if name in again else [])]
@@ -226,12 +230,16 @@ class _Diffing:
     def _delete_leftovers(self) -> None:
         """Delete what earlier exports put or may have put, and the copy does not have."""
         wanted = read_copy(self._records, self._manifest, KEYS_SCHEMA.names)
-        earlier = itertools.chain(self._state.keys(), self._state.touched(None))
         rows = count_copy(self._manifest)
-        with partitioned((KEYS_SCHEMA, KEYS_SCHEMA), rows, wanted, earlier) as pairs:
+        with partitioned((KEYS_SCHEMA, OWNED_SCHEMA), rows, wanted, self._state.owned()) as pairs:
             for copy, keys in pairs:
-                gone = pc.invert(pc.is_in(keys["key"], copy["key"].combine_chunks()))
-                self._delete(LEFTOVERS, _once(keys.filter(gone)))
+                gone = keys.filter(pc.invert(pc.is_in(keys["key"], copy["key"].combine_chunks())))
+                # If this run does not come to its end, the next one has to know of each name which
+                # keys may be gone.
+                once = gone.group_by("key").aggregate([("node", "min"), ("name", "min")])
+                once = once.rename_columns(OWNED_SCHEMA.names)
+                for name in pc.unique(once["name"]).to_pylist():
+                    self._delete(name, once.filter(pc.equal(once["name"], name)))
 
 
 def _batch(table: pa.Table) -> pa.RecordBatch:
