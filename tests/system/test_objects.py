@@ -86,7 +86,7 @@ def test_only_what_changed_moves(export: Run, folder: Folder, tmp_path: Path) ->
 def test_after_a_difference_was_cut_off_anything_else_is_exact(
     export: Run, tmp_path: Path, name: str, from_ref: str | None
 ) -> None:
-    for changes in range(4, 94, 15):
+    for changes in range(4, 154, 25):
         folder, copy = Folder(tmp_path / f"source-{changes}"), tmp_path / f"copy-{changes}"
         folder.change(*BASE)
         by(export)(folder.url, copy)
