@@ -1,4 +1,9 @@
-"""Prefect blocks of prefect-freight: places, and the credentials that open them."""
+"""Prefect blocks of prefect-freight: places, and the credentials that open them.
+
+`icechunk_repository` and `object_store` are the blocks, `settings` what both have and how YAML
+becomes one; `references` finds a saved one by `block:<type-slug>/<name>`, `register` saves those
+that a file describes. Not promised: that a block's place can be reached; nothing is opened here.
+"""
 
 if __name__ != "prefect_freight.blocks":
     raise ImportError(

@@ -1,4 +1,11 @@
-"""Prefect flows of prefect-freight."""
+"""Prefect flows of prefect-freight.
+
+`export` has the flow: it opens what its parameters name (`places`) and hands it to the main path,
+`prefect_freight.exporting.run_export`, with Prefect's `runner`, which calls the tasks, moves units
+as task runs and shows events: as log lines, as the `progress` artifact, as the `summary`.
+
+Not promised: anything beyond the main path. No order, retry or lock of an export stands here.
+"""
 
 if __name__ != "prefect_freight.flows":
     raise ImportError(

@@ -1,4 +1,12 @@
-"""Prefect tasks of prefect-freight: one for each step of an export, under the step's own name."""
+"""Prefect tasks of prefect-freight: one for each step of an export, under the step's own name.
+
+`definitions` has them; each calls the step, so that a flow of anybody's can call one alone.
+`retries` says what Prefect tries again, `attempts` adds up what several attempts at a unit moved,
+and stops them, `texts` is what their logs say.
+
+Not promised: that steps called alone are an export. The order, the lock and what happens when one
+fails stand in `prefect_freight.exporting`, which `prefect_freight.flows.export_repo` runs.
+"""
 
 if __name__ != "prefect_freight.tasks":
     raise ImportError(
@@ -6,6 +14,7 @@ if __name__ != "prefect_freight.tasks":
         "the tasks would not be known to be the same. Import prefect_freight.tasks"
     )
 
+from prefect_freight.steps.compute_diff import read_entries
 from prefect_freight.steps.move_unit import OPEN_BATCHES
 from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
 from prefect_freight.tasks.definitions import (
@@ -28,6 +37,7 @@ __all__ = [
     "look_at_job",
     "move_unit",
     "open_job",
+    "read_entries",
     "resolve",
     "verify_copy",
     "write_manifest",

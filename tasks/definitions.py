@@ -12,7 +12,7 @@ In the examples, which go on from one another, `source` and `destination` are wh
 
 from collections.abc import Callable
 
-from prefect import task
+from prefect import get_run_logger, task
 
 from prefect_freight.control.manifest import Manifest
 from prefect_freight.model import ExportReport, Job, Options, Outcome, Plan, Snapshot, Unit
@@ -30,6 +30,7 @@ from prefect_freight.steps.write_manifest import write_manifest as run_write_man
 from prefect_freight.stores import Store
 from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
 from prefect_freight.tasks.retries import STEP
+from prefect_freight.tasks.texts import diff_text, manifest_text
 
 
 @task(**STEP, task_run_name="resolve {ref}")
@@ -62,34 +63,45 @@ def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Op
 
     All from here on holds the lock::
 
-    with hold_lock(destination):
-        job = open_job(source, destination, snapshot, options)
-        ...  # and all that is below
+        with hold_lock(destination):
+            job = open_job(source, destination, snapshot, options)
+            ...  # and all that is below
     """
     return run_open_job(source, destination, snapshot, options)
 
 
 @task(**STEP, task_run_name="write manifest")
 def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
-    """Write the job's manifest at the destination, or read the one that an earlier run left.
+    """Write down what the copy holds, section by section, or read what an earlier run wrote down.
 
-    ::
+    In a flow of your own::
 
-    manifest = write_manifest(source, destination, job)
+        manifest = write_manifest(source, destination, job)
+        print(manifest.totals, len(manifest.sections), manifest.changed_names)
     """
-    return run_write_manifest(source, destination, job)
+    manifest = run_write_manifest(source, destination, job)
+    get_run_logger().info("%s", manifest_text(manifest))
+    return manifest
 
 
 @task(**STEP, task_run_name="compute difference")
 def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
-    """Return what is to be put and deleted, in units, round by round.
+    """Write down what is put, kept and deleted, and return it summed up, in units, round by round.
 
-    ::
+    To learn what has changed between two snapshots, without a copy of either: a folder takes the
+    records, and `read_entries` gives the table of what would be put and deleted::
 
-    plan = compute_diff(destination, job, manifest)
-    print(plan.objects, plan.bytes)
+        scratch = open_store("/tmp/what-changed")
+        options = Options(from_ref="v1", on_existing="merge")
+        job = look_at_job(source, scratch, resolve(source, "main"), options)
+        plan = compute_diff(scratch, job, write_manifest(source, scratch, job))
+        print(plan.objects, plan.bytes, plan.kept)
+        for table in read_entries(scratch, job):
+            print(table.select(["key", "action", "size"]))
     """
-    return run_compute_diff(destination, job, manifest)
+    plan = run_compute_diff(destination, job, manifest)
+    get_run_logger().info("%s", diff_text(plan))
+    return plan
 
 
 @task(**STEP, task_run_name="{unit.round} {unit.first}-{unit.stop}")
@@ -138,10 +150,10 @@ def move_unit(
 def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     """Compare what lies at the destination with the manifest, as far as the job asks for it.
 
-    ::
+    In a flow of your own::
 
-    differences = verify_copy(source, destination, job)
-    print(differences.whole, differences.missing_keys)
+        differences = verify_copy(source, destination, job)
+        print(differences.whole, differences.missing_keys)
     """
     return run_verify_copy(source, destination, job)
 
@@ -152,8 +164,8 @@ def finish(
 ) -> ExportReport:
     """Write report and marker; raises `IncompleteError` if the differences say it is not whole.
 
-    ::
+    The last step of an export, with what all units came to together::
 
-    report = finish(destination, job, plan, outcome, differences)
+        report = finish(destination, job, plan, outcome, differences)
     """
     return run_finish(destination, job, plan, outcome, differences)

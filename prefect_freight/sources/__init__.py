@@ -1,12 +1,11 @@
 """Where snapshots are read from. Sources only read, and know nothing of destinations.
 
 This module holds the protocol and its records, which planning uses without any reader. `kinds`
-turns a URL into a source; a folder such as `icechunk` holds one kind: its reader, and the
-translation of its errors.
+turns a URL into a source: `icechunk` repositories, plain `objects`.
 
-A source gives references of chunks, in columns, and bytes of its storage; it decodes nothing.
-Not promised: that a snapshot stays. A repository that expires it and collects the garbage fails an
-export with `NotFoundError` in the middle.
+A source gives references (of chunks, of objects) in columns, and bytes of its storage; it decodes
+nothing. Not promised: that a snapshot stays. A repository that expires it and collects the garbage
+fails an export with `NotFoundError` in the middle.
 """
 
 from collections.abc import Iterator, Mapping

@@ -55,15 +55,7 @@ def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
     what unfinished exports since then may have done. After it the markers of earlier exports are
     gone, since what they vouch for may now change.
 
-    In a flow of your own, to learn what has changed between two snapshots:
-
-    ```python
-    manifest = write_manifest(source, destination, job)
-    plan = compute_diff(destination, job, manifest)
-    print(plan.objects, plan.bytes, plan.kept)
-    for entries in read_entries(destination, job):  # tables: key, action, size, …
-        ...
-    ```
+    `read_entries` gives all of it as tables.
     """
     earlier = earlier_runs(destination, job)
     written = read_diff(destination, job.area)

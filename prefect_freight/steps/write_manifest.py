@@ -34,15 +34,6 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
 
     Raises `UnsupportedNodeError` if the format cannot express what the snapshot holds; then nothing
     of this run is left at the destination.
-
-    In a flow of your own, to learn what a snapshot holds:
-
-    ```python
-    snapshot = resolve(source, "main")
-    job = open_job(source, destination, snapshot, Options())
-    manifest = write_manifest(source, destination, job)
-    print(len(manifest.sections), manifest.totals)
-    ```
     """
     written = read_manifest(destination, job.area)
     if written is not None:

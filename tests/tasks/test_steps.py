@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from histories import History, create, data
+from histories import History, create, data, delete, write
 from prefect import flow
 
 from prefect_freight import export, tasks
@@ -129,3 +129,24 @@ def test_a_flow_of_all_of_them_makes_what_an_export_makes(
     assert mine()
     export(source, tmp_path / "other")
     assert data(tmp_path / "copy") == data(tmp_path / "other")
+
+
+def test_a_pipeline_learns_what_changed_between_two_snapshots(tmp_path: Path) -> None:
+    history = History(tmp_path / "repository")
+    first = history.commit(create("a", 30), create("b"))
+    history.commit(write("a", slice(3, 6), 9), delete("b"))
+
+    @flow
+    def mine() -> tuple[Plan, list[dict[str, str]]]:
+        source, scratch = IcechunkSource(str(history.path)), open_store(str(tmp_path / "scratch"))
+        options = Options(from_ref=first, on_existing="merge")
+        job = tasks.look_at_job(source, scratch, tasks.resolve(source, "main"), options)
+        plan = tasks.compute_diff(scratch, job, tasks.write_manifest(source, scratch, job))
+        changed = [table.select(["key", "action"]) for table in tasks.read_entries(scratch, job)]
+        return plan, [row for table in changed for row in table.to_pylist()]
+
+    plan, rows = mine()
+    assert {"key": "a/1", "action": "put"} in rows
+    assert {row["key"] for row in rows if row["action"] == "delete"} >= {"b/0", "b/.zarray"}
+    assert not {"a/0", "a/.zarray"} & {row["key"] for row in rows}
+    assert plan.objects == len(rows)

@@ -1,10 +1,11 @@
 """What a copy is made of, as Zarr 2 or Zarr 3: all that knows Zarr is in this folder.
 
-`layout` turns a snapshot into sections and entries, by `documents` (a node as the format has it)
-and `chunks` (the entries of its chunks). `documents` uses `codecs`, `dtypes`, `fill`, `masks`,
-`grid` and `chunk_keys`, one for each field that the formats spell differently; `consolidated` puts
-all documents into one. `withdraw` finds the arrays that must leave the view while they change.
-`values` compares what zarr decodes of source and copy, through `view`, a store as zarr reads one.
+`layout` divides a snapshot into things and gives their entries, by `documents` (a node as the
+format has it) and `chunks` (the entries of its chunks). `documents` uses `codecs`, `dtypes`,
+`fill`, `masks`, `grid` and `chunk_keys`, one for each field that the formats spell differently;
+`consolidated` puts all documents into one. `ordering` says in which round changes are made, and
+`withdraw` which arrays must leave the view meanwhile. `values` compares what zarr decodes of source
+and copy, through `view`, a store as zarr reads one.
 
 Not promised: any change of a chunk's bytes, so neither other codecs nor other chunk shapes. What
 the format cannot express is refused before anything is written.
