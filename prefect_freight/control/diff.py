@@ -16,7 +16,7 @@ import pyarrow as pa
 from prefect_freight.control.manifest import Manifest, Part, part_to_dict, read_table, to_batches
 from prefect_freight.control.manifest_writer import PendingRows, write_table
 from prefect_freight.control.version1 import diff_from_version1
-from prefect_freight.errors import IntegrityError, NotFoundError
+from prefect_freight.errors import IntegrityError, NotFoundError, UnsoundError
 from prefect_freight.model import ENTRY_SCHEMA, Plan, Round, Unit
 from prefect_freight.plan.batches import BATCHES_PER_PHASE, batch_totals, plan_units
 from prefect_freight.retry import retrying
@@ -92,7 +92,8 @@ class Diff:
 def read_diff(destination: Store, area: str) -> Diff | None:
     """Return the diff in the folder of a run, or None where none was written whole.
 
-    Raises `IntegrityError` for one that a later version of prefect-freight wrote.
+    Raises `IntegrityError` for one that a later version of prefect-freight wrote, `UnsoundError`
+    for one that is damaged.
     """
     index = _read_index(destination, f"{area}/diff/diff.json")
     if index is None:  # version 1 of the manifest says itself what is to be done
@@ -128,8 +129,11 @@ def _read_index(destination: Store, key: str) -> Any:
         return None
     try:
         return json.loads(data)
-    except ValueError:
-        return None
+    except ValueError as error:
+        raise UnsoundError(
+            f"expected the record of what an export does at {destination.url}/{key}, found "
+            f"{len(data)} bytes that are none. Run the same command again"
+        ) from error
 
 
 class DiffWriter:

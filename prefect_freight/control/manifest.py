@@ -197,14 +197,18 @@ class Records:
 
     def manifest(self, area: str) -> Manifest:
         """Return the manifest of an area; raises `UnsoundError` if there is none."""
+        manifest = read_manifest(self._destination, area)
+        if manifest is None:
+            raise UnsoundError(
+                f"expected the manifest of an export at {self._destination.url}/{area}, found "
+                "none that can be read. Run the same command again"
+            )
+        return manifest
+
+    def _home(self, area: str) -> Manifest:
+        """Return the manifest of an area, maybe without sections, of which many lists are many."""
         if area not in self._manifests:
-            manifest = read_manifest(self._destination, area)
-            if manifest is None:
-                raise UnsoundError(
-                    f"expected the manifest of an export at {self._destination.url}/{area}, found "
-                    "none that can be read. Run the same command again"
-                )
-            self._manifests[area] = manifest
+            self._manifests[area] = dataclasses.replace(self.manifest(area), sections=())
         return self._manifests[area]
 
     def add(self, manifest: Manifest) -> None:
@@ -228,7 +232,7 @@ class Records:
         return _overlaid(layers)
 
     def _rows(self, area: str, section: Section, columns: tuple[str, ...]) -> Iterator[pa.Table]:
-        manifest = self.manifest(area)
+        manifest = self._home(area)
         stored = tuple(name for name in columns if name != "round")
         for part, rows in manifest.places.get((section.name, section.start), ()):
             table = self.read_part(f"{area}/{part.key}", stored)

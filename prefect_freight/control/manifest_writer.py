@@ -28,15 +28,17 @@ class ManifestWriter:
     """
 
     def __init__(self, destination: Store, area: str) -> None:
-        self._destination, self._area = destination, area
+        self._destination = destination
+        self.area = area
         self._pending: dict[Round, PendingRows] = {}
-        self._sections: list[Section] = []
+        self.sections: list[Section] = []
+        """All up to now; one may be replaced before the end."""
         self._parts: list[Part] = []
         self._fills: dict[str, bytes] = {}
 
     def add_section(self, section: Section) -> None:
         """Append a section; its entries have been added, or lie in the areas that it names."""
-        self._sections.append(section)
+        self.sections.append(section)
 
     def add(
         self, name: str, start: str, round_: Round, entries: pa.RecordBatch, kept: pa.BooleanArray
@@ -64,10 +66,10 @@ class ManifestWriter:
         for round_ in self._pending:
             self._flush(round_)
         manifest = Manifest(
-            self._area, tuple(self._sections), tuple(self._parts), dict(totals), tuple(notes)
+            self.area, tuple(self.sections), tuple(self._parts), dict(totals), tuple(notes)
         )
         data = json.dumps(manifest.to_index()).encode()
-        key = f"{self._area}/manifest/manifest.json"
+        key = f"{self.area}/manifest/manifest.json"
         retrying(lambda: self._destination.write(key, data))
         return manifest
 
@@ -75,7 +77,7 @@ class ManifestWriter:
         if not self._fills or not pc.any(pc.equal(entries["kind"], Kind.FILL.value)).as_py():
             return
         for identity, fill in self._fills.items():
-            key = fill_key(self._area, identity)
+            key = fill_key(self.area, identity)
             retrying(lambda key=key, fill=fill: self._destination.write(key, fill))  # type: ignore[misc]
         self._fills = {}
 
@@ -85,7 +87,7 @@ class ManifestWriter:
             return
         table, slices = pending.take()
         key = f"manifest/{round_}-{len(self._parts):08d}.parquet"
-        write_table(self._destination, f"{self._area}/{key}", table.cast(MANIFEST_SCHEMA))
+        write_table(self._destination, f"{self.area}/{key}", table.cast(MANIFEST_SCHEMA))
         self._parts.append(
             Part(
                 key,

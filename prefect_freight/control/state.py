@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from prefect_freight.control.diff import Diff, Owned, read_diff
-from prefect_freight.control.manifest import Manifest, Records, read_manifest
+from prefect_freight.control.manifest import Manifest, Records, read_manifest, read_table
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import NotFoundError, UnsoundError
 from prefect_freight.model import Job
@@ -30,8 +30,15 @@ NAMELESS = "//nameless"
 class State:
     """What the control area of a destination records."""
 
-    def __init__(self, destination: Store, earlier: Sequence[Run], base_area: str | None) -> None:
-        self._destination = destination
+    def __init__(
+        self,
+        destination: Store,
+        earlier: Sequence[Run],
+        base_area: str | None,
+        *,
+        relies: bool = True,
+    ) -> None:
+        self._destination, self._relies = destination, relies
         self.records = Records(destination)
         self._base = read_manifest(destination, base_area) if base_area is not None else None
         if self._base is not None:
@@ -49,8 +56,17 @@ class State:
     @cached_property
     def unfinished(self) -> tuple[Diff, ...]:
         """What runs since then may have done."""
-        diffs = (read_diff(self._destination, run.area) for run in self._since)
+        diffs = (self._read_diff(run) for run in self._since)
         return tuple(diff for diff in diffs if diff is not None)
+
+    def _read_diff(self, run: Run) -> Diff | None:
+        try:
+            return read_diff(self._destination, run.area)
+        except UnsoundError:
+            if self._relies:
+                raise
+            self.is_damaged = True
+            return None
 
     @property
     def doubtful(self) -> set[str]:
@@ -85,11 +101,20 @@ class State:
         """Yield names and keys of the parts of unfinished diffs, of all or of those with a name."""
         for diff in self.unfinished:
             parts = [p for p in diff.parts if name is None or name in {s.name for s in p.slices}]
-            only = Diff(diff.area, tuple(parts), diff.plan)
-            for part, table in only.read(self._destination, KEYS_SCHEMA.names):
+            for part in parts:
+                table = self._read_keys(f"{diff.area}/{part.key}")
                 for rows in part.slices or [Owned(NAMELESS, 0, table.num_rows)]:
                     keys = table.slice(rows.first, rows.stop - rows.first)
                     yield rows.name, keys.cast(KEYS_SCHEMA)
+
+    def _read_keys(self, key: str) -> pa.Table:
+        try:
+            return read_table(self._destination, key, KEYS_SCHEMA.names)
+        except UnsoundError:
+            if self._relies:
+                raise
+            self.is_damaged = True
+            return KEYS_SCHEMA.empty_table()
 
     def owned(self) -> Iterator[pa.Table]:
         """Yield the keys of all that may lie there, with what they are part of (`OWNED_SCHEMA`)."""
@@ -102,7 +127,8 @@ class State:
     def keys(self, names: Collection[str] | None = None) -> Iterator[pa.Table]:
         """Yield the keys (and nodes) of the base's copy, all or of some names.
 
-        Of all that can be read: afterwards `is_damaged` tells whether something could not be.
+        Where nothing is relied on, of all that can be read: afterwards `is_damaged` tells whether
+        something could not be.
         """
         for name, sections in self.sections.items():
             if names is None or name in names:
@@ -110,6 +136,8 @@ class State:
                     try:
                         yield self.entries(section).select(KEYS_SCHEMA.names)
                     except UnsoundError:
+                        if self._relies:
+                            raise
                         self.is_damaged = True
 
     def read(self, key: str) -> bytes | None:

@@ -8,6 +8,7 @@ from prefect_freight.control.diff import Diff, read_diff
 from prefect_freight.control.holder import Holder, read_holder
 from prefect_freight.control.ledger import recorded_batches
 from prefect_freight.control.runs import Run, read_last, read_runs
+from prefect_freight.errors import UnsoundError
 from prefect_freight.model import FORMAT_VERSION, Round
 from prefect_freight.stores import Store
 
@@ -63,7 +64,10 @@ def _status(destination: Store, run: Run, last: Run | None) -> RunStatus:
         is_current = last is not None and run.sequence == last.sequence
         done = run.objects if run.state == "whole" else run.done
         return RunStatus(run, run.objects, done, is_current)
-    diff = read_diff(destination, run.area)
+    try:
+        diff = read_diff(destination, run.area)
+    except UnsoundError:
+        diff = None
     current = last is not None and run.sequence == last.sequence
     if diff is None:
         return RunStatus(run, None, None, current)

@@ -28,11 +28,14 @@ OBJECTS = "objects"
 class ObjectsLayout:
     """All objects of a snapshot, in the order of their keys."""
 
-    notes: tuple[str, ...] = ()
-
     def __init__(self, source: ObjectSource, snapshot: Snapshot) -> None:
         self._source, self._snapshot = source, snapshot
         self._count = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the listing left out."""
+        return self._source.notes()
 
     @property
     def totals(self) -> dict[str, int]:

@@ -129,3 +129,7 @@ class ObjectSource(Source, Protocol):
         The order is that of code points.
         """
         ...
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the user ought to know of the last listing, such as what it left out."""
+        ...

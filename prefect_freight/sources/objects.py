@@ -24,6 +24,7 @@ from prefect_freight.stores.urls import open_store
 KIND = "objects+"
 NOW = ("main", "now")
 """Refs of what lies there now; `main` is what an export takes that names none."""
+KEYS_IN_NOTE = 5
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -32,6 +33,7 @@ class PlainObjects:
 
     def __init__(self, storage_url: str, config: StoreConfig | None = None) -> None:
         self._store = open_store(storage_url, config)
+        self._left_out: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"PlainObjects({self.storage_url!r})"
@@ -96,9 +98,20 @@ class PlainObjects:
             )
         return data[offset : offset + size]
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what the last listing left out."""
+        if not self._left_out:
+            return ()
+        shown = ", ".join(map(repr, self._left_out[:KEYS_IN_NOTE]))
+        dots = ", …" if len(self._left_out) > KEYS_IN_NOTE else ""
+        return (f"left out, since they are records of exports by their names: {shown}{dots}",)
+
     def _list(self) -> Iterator[pa.RecordBatch]:
-        for page in in_key_order(self._store.list(without=f"{CONTROL_AREA}/")):
+        area = f"{CONTROL_AREA}/"
+        left_out = [area] if any(page.num_rows for page in self._store.list(area)) else []
+        for page in in_key_order(self._store.list(without=area)):
             ours = pc.match_substring_regex(page["key"], MARKER_PATTERN)
+            left_out += page["key"].filter(ours).to_pylist()
             # The object that some clients put where the folder of the prefix begins, `prefix/`.
             root = pc.equal(page["key"], "")
             page = page.filter(pc.invert(pc.or_(ours, root)))
@@ -106,6 +119,7 @@ class PlainObjects:
             for key in unsafe.to_pylist():
                 check_key(key)
             yield _to_objects(page, self.storage_url)
+        self._left_out = tuple(left_out)
 
 
 def _to_objects(page: pa.RecordBatch, url: str) -> pa.RecordBatch:

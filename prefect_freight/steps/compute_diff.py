@@ -61,7 +61,8 @@ def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
     written = read_diff(destination, job.area)
     if written is None:
         # A job without a base relies on no content; what the last copy held is there all the same.
-        state = State(destination, earlier, base_area(earlier, job))
+        base = base_area(earlier, job)
+        state = State(destination, earlier, base, relies=job.base is not None)
         written = _Diffing(destination, job, manifest, state).run()
     # The run that wrote it may have been killed before it came to this.
     withdraw_markers(destination, earlier)

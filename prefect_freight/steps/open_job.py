@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.runs import Run, read_last, read_runs, run_of, write_run
-from prefect_freight.errors import DestinationError
+from prefect_freight.errors import DestinationError, UnsoundError
 from prefect_freight.model import Job, Options, Snapshot
 from prefect_freight.plan.report import plan_export_id
 from prefect_freight.sources import Source
@@ -159,7 +159,10 @@ def _still_whole(destination: Store, job: Job) -> bool:
         return False
     # The record of a finished export is not taken for the copy, not even by who asks for no check.
     level = "sizes" if job.options.verify == "none" else job.options.verify
-    return compare(destination, job, level).whole
+    try:
+        return compare(destination, job, level).whole
+    except UnsoundError:  # what says that it is whole cannot be read
+        return False
 
 
 def _refuse_overlap(source: Source, destination: Store) -> None:

@@ -1,25 +1,28 @@
 """Writing the manifest of an export: what the copy holds, section by section."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_freight.control.clearing import forget_run
-from prefect_freight.control.manifest import Manifest, Records, read_manifest
+from prefect_freight.control.manifest import Manifest, Records, read_fill, read_manifest
 from prefect_freight.control.manifest_writer import ManifestWriter
 from prefect_freight.control.runs import earlier_runs
 from prefect_freight.control.state import base_area
 from prefect_freight.errors import FreightError, InputError
 from prefect_freight.formats import Layout, Thing
 from prefect_freight.formats.choice import open_layout
-from prefect_freight.model import Job, Round, Snapshot
+from prefect_freight.model import ENTRY_SCHEMA, Job, Kind, Round, Snapshot
 from prefect_freight.plan.entries import no_rows
 from prefect_freight.plan.join import STATE_SCHEMA, Join
 from prefect_freight.plan.sections import Piece, Section, cut, section_content
+from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 
@@ -27,6 +30,8 @@ WHOLE_AGAIN = 10
 """A section is written down whole when one row in so many of it has changed since it was,"""
 MAX_AREAS = 16
 """or when it would have to be read from more manifests than that."""
+MAX_HOMES = 32
+"""Manifests that a copy is read from."""
 
 
 def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
@@ -81,7 +86,44 @@ def _write(
         recorded = base.by_name.get(thing.name, []) if base is not None else []
         _Things(writer, records, area, thing, recorded, job.options.section_rows).write(layout)
     _write_gone(writer, records, base, {thing.name for thing in layout.things})
+    _bring_home(writer, records, destination)
     return writer.close(layout.totals, layout.notes)
+
+
+def _bring_home(writer: ManifestWriter, records: Records, destination: Store) -> None:
+    """Write down again what lies in many small manifests, so that a copy never needs too many.
+
+    Of a thousand arrays of which another one changes each night, each is at home in another run.
+    The manifests that hold least are brought together, and few rows are written again for it.
+    """
+    rows = Counter[str]()
+    for section in writer.sections:
+        rows.update(dict.fromkeys(section.areas, section.rows))
+    if len(rows) <= MAX_HOMES:
+        return
+    smallest = {area for area, _ in rows.most_common()[MAX_HOMES // 2 :]}
+    for number, section in enumerate(writer.sections):
+        # What has changed now is at home here already, or will be.
+        if writer.area not in section.areas and smallest & {*section.areas}:
+            _bring_section(writer, records, destination, section)
+            writer.sections[number] = replace(section, areas=(writer.area,), changes=0)
+
+
+def _bring_section(
+    writer: ManifestWriter, records: Records, destination: Store, section: Section
+) -> None:
+    """Write all entries of a section, as ones that the base has too."""
+    table = records.entries(section, (*ENTRY_SCHEMA.names, "round"))
+    fills = table.filter(pc.equal(table["kind"], Kind.FILL.value))
+    for row in fills.group_by(["layer", "location"]).aggregate([]).to_pylist():
+        home, identity = section.areas[row["layer"]], row["location"]
+        read = partial(read_fill, destination, home, identity)
+        writer.offer_fill(retrying(read))
+    for round_ in pc.unique(table["round"]).to_pylist():
+        chosen = table.filter(pc.equal(table["round"], round_)).select(ENTRY_SCHEMA.names)
+        for entries in chosen.combine_chunks().to_batches():
+            kept = pc.invert(no_rows(len(entries)))
+            writer.add(section.name, section.start, Round(round_), entries, kept)
 
 
 def _write_gone(

@@ -5,6 +5,7 @@ import errno
 import itertools
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NoReturn
@@ -213,12 +214,12 @@ class LocalStore:
     def _open(self, path: str) -> int:
         try:
             # No link, the common case, needs no `realpath`: the folder was looked at before.
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            return _open_file(path, os.O_NOFOLLOW)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
         self._refuse_outside(path)
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return _open_file(path)
 
     def _refuse_outside(self, path: str) -> None:
         if path in self._inside:
@@ -259,6 +260,17 @@ class LocalStore:
                 return InputError(f"{failure}. This disk cannot hold the key; export to S3")
             case _:
                 return TransientError(failure)
+
+
+def _open_file(path: str, flags: int = 0) -> int:
+    """Open a file to read it; what is none, such as a pipe, is as if it were not there."""
+    # Without waiting: nobody may ever write to a pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder has its own error when it is read
+        return descriptor
+    os.close(descriptor)
+    raise FileNotFoundError(errno.ENOENT, "it is no file", path)
 
 
 def _write_file(path: str, data: bytes) -> None:
