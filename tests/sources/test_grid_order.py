@@ -65,6 +65,7 @@ def extent_of(coords: list[Coords]) -> Extent:
     return [(min(axis), max(axis) + 1) for axis in zip(*coords, strict=True)]
 
 
+@settings(deadline=None)
 @given(manifests(), st.integers(1, 20))
 def test_all_references_come_once_in_the_grid_s_order(
     manifest: tuple[int, list[list[Coords]]], step: int

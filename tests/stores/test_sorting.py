@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_freight.stores import LISTING_SCHEMA
@@ -21,6 +21,7 @@ def keys_of(some: list[pa.RecordBatch]) -> list[str]:
     return [key for page in some for key in page["key"].to_pylist()]
 
 
+@settings(deadline=None)
 @given(KEYS, st.integers(1, 6), st.booleans())
 def test_all_rows_come_in_the_order_of_code_points(
     keys: list[str], step: int, in_order: bool

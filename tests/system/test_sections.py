@@ -1,5 +1,6 @@
 """Whole exports of copies that are many small sections: exact, and as cheap as the change."""
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -12,8 +13,10 @@ from histories import Change, History, create, data, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory import MemoryStore
+from proxies import proxied
 from recorded import close_night, plan_night
 from runners import export_at_once
+from servers import S3Server
 
 from prefect_freight.control.manifest import Records, read_manifest
 from prefect_freight.control.runs import list_runs, read_last
@@ -267,3 +270,18 @@ def test_listing_the_copy_does_not_walk_the_control_area(
     else:
         export_at_once(history.path, watched, from_ref="last")
     assert {*watched.withouts} == {".freight/"}
+
+
+def test_of_a_bucket_the_control_area_is_not_asked_for(s3: S3Server) -> None:
+    store = open_store(f"s3://{s3.new_bucket()}/copy", s3.config())
+    for key in ("a/0", "b", ".z", *(f".freight/000001-x/{n}" for n in range(1200))):
+        store.write(key, b"1")
+    with proxied(s3.endpoint_url) as proxy:
+        config = dataclasses.replace(s3.config(), endpoint_url=proxy.endpoint_url)
+        through = open_store(store.url, config)
+        keys = {key for page in through.list(without=".freight/") for key in page[0].to_pylist()}
+        few = proxy.requests.total()
+        proxy.forget()
+        assert len({key for page in through.list() for key in page[0].to_pylist()}) == 1203
+        assert few <= proxy.requests.total() + 1
+    assert keys == {"a/0", "b", ".z"}
