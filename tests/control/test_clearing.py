@@ -20,7 +20,7 @@ from prefect_freight.plan.sections import Section
 class Keeping(MemoryStore):
     """A store that is gone after some deletes."""
 
-    deletes = 1
+    deletes = 100
 
     def delete(self, keys: Iterable[str]) -> None:
         if not self.deletes:

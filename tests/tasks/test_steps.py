@@ -74,7 +74,7 @@ def test_write_manifest_and_compute_diff(source: Source, destination: Store, job
     manifest = alone(tasks.write_manifest, source, destination, job)
     plan = alone(tasks.compute_diff, destination, job, manifest)
     assert plan == compute_diff(destination, job, write_manifest(source, destination, job))
-    assert (plan.arrays, len(plan.of(Round.CHUNKS))) == (2, 1)
+    assert (plan.totals["arrays"], len(plan.of(Round.CHUNKS))) == (2, 1)
 
 
 def test_move_unit(
