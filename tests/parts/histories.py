@@ -22,13 +22,13 @@ def data(root: Path) -> dict[str, bytes]:
 
 
 class History:
-    """A repository that is changed commit by commit."""
+    """A repository, made unless it is there, that is changed commit by commit."""
 
     def __init__(self, path: Path, storage: icechunk.Storage | None = None) -> None:
         self.path = path
         config = icechunk.RepositoryConfig(inline_chunk_threshold_bytes=16)
         storage = storage or icechunk.local_filesystem_storage(str(path))
-        self.repository = icechunk.Repository.create(storage, config=config)
+        self.repository = icechunk.Repository.open_or_create(storage, config=config)
 
     def commit(self, *changes: Change, branch: str = "main") -> str:
         """Apply changes and return the new snapshot."""

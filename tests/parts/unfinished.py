@@ -44,8 +44,8 @@ class Elsewhere:
     def read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
         return self._source.read_chunks(snapshot, path)
 
-    def read(self, location: str, offset: int, size: int) -> bytes:
-        return self._source.read(location, offset, size)
+    def read(self, location: str, offset: int, size: int, content: str = "") -> bytes:
+        return self._source.read(location, offset, size, content)
 
     def open_zarr(self, snapshot: Snapshot) -> Any:
         return self._source.open_zarr(snapshot)

@@ -1,7 +1,7 @@
 """What has changed between a record and what is wanted."""
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import md5_of, state_of
 
@@ -50,6 +50,7 @@ def test_without_a_record_nothing_is_kept_and_nothing_gone() -> None:
     assert join.gone().num_rows == 0
 
 
+@settings(deadline=None)
 @given(CONTENT, CONTENT, st.integers(1, 5), st.booleans())
 def test_applying_the_changes_gives_the_target(
     recorded: dict[str, str], wanted: dict[str, str], step: int, in_order: bool
@@ -68,6 +69,7 @@ def test_applying_the_changes_gives_the_target(
     assert copy == wanted
 
 
+@settings(deadline=None)
 @given(CONTENT, st.integers(1, 5), st.data())
 def test_what_is_asked_in_the_record_s_order_is_answered_like_anything_else(
     recorded: dict[str, str], step: int, draw: st.DataObject

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import in_stretches, inline_stretch, keys_of, stretch
 
@@ -43,6 +43,7 @@ def test_entries_are_cut_at_inherited_bounds_and_where_there_are_too_many(
     assert [(piece.start, "".join(keys_of(piece))) for piece in pieces] == expected
 
 
+@settings(deadline=None)
 @given(KEYS, BOUNDS, st.integers(1, 5), st.integers(1, 9))
 def test_each_entry_is_in_one_piece_between_its_bounds(
     keys: list[str], bounds: list[str], max_rows: int, step: int
@@ -56,6 +57,7 @@ def test_each_entry_is_in_one_piece_between_its_bounds(
     assert [piece.bound for piece in pieces if piece.last] == list(range(len(bounds)))
 
 
+@settings(deadline=None)
 @given(st.lists(KEYS, min_size=2, max_size=6), st.integers(1, 5), st.integers(1, 9))
 def test_bounds_are_only_ever_split_whatever_comes_and_goes(
     nights: list[list[str]], max_rows: int, step: int
@@ -106,6 +108,7 @@ def test_a_slice_counts_its_own_inline_bytes_alone() -> None:
     assert inline_bytes(entries.slice(1, 1)) == 2
 
 
+@settings(deadline=None)
 @given(KEYS, st.text("abc", max_size=4))
 def test_a_position_is_found_where_its_text_would_stand(keys: list[str], bound: str) -> None:
     positions = TextPositions(pa.array(keys, pa.string()))
@@ -120,6 +123,7 @@ def batch(rows: list[tuple[str, str]]) -> pa.RecordBatch:
     )
 
 
+@settings(deadline=None)
 @given(CONTENTS, CONTENTS, st.integers(1, 4))
 def test_the_digest_tells_whether_keys_and_contents_are_equal(
     left: list[tuple[str, str]], right: list[tuple[str, str]], step: int

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory import MemoryStore
 
@@ -29,6 +29,7 @@ def listed(store: Any, prefix: str = "", without: str = "") -> dict[str, int]:
     return {row["key"]: row["size"] for row in rows}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS, DATA), STEPS)
 def test_it_does_what_a_plain_store_would_do(
     objects: dict[str, bytes], steps: list[tuple[str, Any]]

@@ -1,6 +1,10 @@
 """Whole exports of copies that are many small sections: exact, and as cheap as the change."""
 
+import dataclasses
+import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -12,14 +16,17 @@ from histories import Change, History, create, data, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory import MemoryStore
+from proxies import proxied
 from recorded import close_night, plan_night
 from runners import export_at_once
+from servers import S3Server
 
 from prefect_freight.control.manifest import Records, read_manifest
 from prefect_freight.control.runs import list_runs, read_last
 from prefect_freight.control.status import read_status
 from prefect_freight.errors import FreightError, InputError
 from prefect_freight.events import Event, Notice
+from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
 
@@ -250,7 +257,6 @@ def test_listing_the_copy_does_not_walk_the_control_area(
     history.commit(*BASE)
     copy = MemoryStore()
     export_at_once(history.path, copy)
-    assert not any(".freight" in key for page in copy.list(without=".freight/") for key in page[0])
     history.commit(create("n"))
 
     class Watched(MemoryStore):
@@ -267,3 +273,40 @@ def test_listing_the_copy_does_not_walk_the_control_area(
     else:
         export_at_once(history.path, watched, from_ref="last")
     assert {*watched.withouts} == {".freight/"}
+
+
+def listed(store: Store, without: str = "") -> set[str]:
+    return {key for page in store.list(without=without) for key in page["key"].to_pylist()}
+
+
+def test_of_a_bucket_the_control_area_is_not_asked_for(s3: S3Server) -> None:
+    store = open_store(f"s3://{s3.new_bucket()}/copy", s3.config())
+    data_keys = {"a/0", "b", ".z"}
+    records = {f".freight/000001-x/{n:04d}" for n in range(2_100)}  # three pages of a listing
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(lambda key: store.write(key, b"1"), data_keys | records))
+    with proxied(s3.endpoint_url) as proxy:
+        config = dataclasses.replace(s3.config(), endpoint_url=proxy.endpoint_url)
+        through = open_store(store.url, config)
+        assert listed(through, without=".freight/") == data_keys
+        few = proxy.requests.total()
+        proxy.forget()
+        assert listed(through) == data_keys | records
+        assert few < proxy.requests.total()
+
+
+def test_on_a_disk_the_control_area_is_not_opened(tmp_path: Path) -> None:
+    store, opened, watching = open_store(str(tmp_path)), list[str](), threading.Event()
+    for key in ("a/0", "b", ".freight/000001-x/0"):
+        store.write(key, b"1")
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.scandir" and watching.is_set():
+            opened.append(str(arguments[0]))
+
+    sys.addaudithook(hook)  # which cannot be removed, and so is told when to listen
+    watching.set()
+    assert listed(store, without=".freight/") == {"a/0", "b"}
+    watching.clear()
+    assert opened
+    assert not [path for path in opened if ".freight" in path]
