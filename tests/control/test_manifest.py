@@ -19,7 +19,7 @@ from prefect_freight.control.manifest import (
     read_manifest,
 )
 from prefect_freight.control.manifest_writer import INLINE_BYTES_PER_PART, ManifestWriter
-from prefect_freight.errors import IntegrityError
+from prefect_freight.errors import IntegrityError, UnsoundError
 from prefect_freight.model import Kind, Round
 from prefect_freight.plan.entries import digest, make_entries, no_rows
 from prefect_freight.plan.sections import Section
@@ -121,7 +121,7 @@ def test_without_a_whole_index_there_is_no_manifest(index: bytes | None) -> None
     if index is not None:
         store.write(".freight/000001-x/manifest/manifest.json", index)
     assert read_manifest(store, ".freight/000001-x") is None
-    with pytest.raises(IntegrityError, match="Run the export without --from-ref"):
+    with pytest.raises(UnsoundError, match="Run the same command again"):
         Records(store).manifest(".freight/000001-x")
 
 
@@ -138,5 +138,5 @@ def test_a_part_that_is_no_table_is_named() -> None:
     area = write_layer(store, 1, {"a": "x"})
     key = next(key for key in store.objects if key.endswith(".parquet"))
     store.write(key, b"rubbish")
-    with pytest.raises(IntegrityError, match=f"{key}, found 7 bytes"):
+    with pytest.raises(UnsoundError, match=f"{key}, found 7 bytes"):
         Records(store).entries(Section("t", "", "", {}, (area,), 1), [])

@@ -11,7 +11,7 @@ from unfinished import FIXTURES, Elsewhere
 
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.runs import read_last
-from prefect_freight.plan.sections import METADATA
+from prefect_freight.control.version1 import METADATA
 from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
 

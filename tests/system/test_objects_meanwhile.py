@@ -130,10 +130,6 @@ def test_a_source_that_is_written_to_all_the_time_never_gives_a_wrong_copy(
         assert blob == before[key]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="steps.finish.settle waits after the round `root` alone, and objects have none",
-)
 def test_objects_that_a_reader_has_just_opened_stay_for_a_while(
     folder: Folder, tmp_path: Path
 ) -> None:
