@@ -1,6 +1,7 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Needs Python >= 3.12, pip and make.
 
 VENV := .venv
+DEMO ?= freight-demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Processes of pytest; each has servers of its own.
@@ -24,6 +25,7 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.12 found: install one, or say make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Installing into $(VENV): some minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -31,7 +33,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 
 .PHONY: demo
 demo: $(INSTALLED)
-	$(BIN)/freight demo
+	$(BIN)/freight demo $(DEMO)
 
 .PHONY: lint
 lint: $(INSTALLED)

@@ -189,6 +189,8 @@ def print_preview(preview: Preview) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for note in preview.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
 
 
 def print_status(status: Status) -> None:
@@ -214,7 +216,10 @@ def print_status(status: Status) -> None:
             began, who,
         )  # fmt: skip
     console.print(table)
-    if status.holder:
+    if status.holder and status.holder.is_dead:
+        ended = f"Interrupted: {status.holder}, which is gone. Run the same command again to go on"
+        console.print(ended, highlight=False, soft_wrap=True)
+    elif status.holder:
         console.print(f"Under way: {status.holder}", highlight=False, soft_wrap=True)
 
 

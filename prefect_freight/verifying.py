@@ -70,10 +70,7 @@ def verify(
         destination = open_store(str(destination), config)
     last = read_last(destination)
     if last is None:
-        raise InputError(
-            f"expected a whole export at {destination.url}, found no record of any. "
-            "Only a copy that prefect-freight made can be verified"
-        )
+        raise InputError(_nothing_whole(destination))
     if values and source is None:
         source = last.source
     if isinstance(source, str | PurePath):
@@ -108,6 +105,19 @@ def _compare_source(source: Source, destination: Store, job: Job, differences: D
                 f"the manifest is not that of the snapshot: {counts['puts']} objects differ, "
                 f"{counts['deletes']} are too many",
             )
+
+
+def _nothing_whole(destination: Store) -> str:
+    unfinished = read_runs(destination)
+    if unfinished:
+        return (
+            f"expected a whole export at {destination.url}, found run {unfinished[-1].sequence} "
+            f"({unfinished[-1].state}). Run the export again, which goes on where it stopped"
+        )
+    return (
+        f"expected a whole export at {destination.url}, found no record of any. Only a copy that "
+        "prefect-freight made can be verified"
+    )
 
 
 def _job(run: Run, destination: Store, level: VerifyLevel) -> Job:

@@ -88,7 +88,8 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
 def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
     """Write down what is put, kept and deleted, and return it summed up, in units, round by round.
 
-    To learn what has changed between two snapshots, without a copy of either: a folder takes the
+    Where a copy lies its marker is gone after this, since what it vouches for may now change. To
+    learn what has changed between two snapshots, without a copy of either: a folder takes the
     records, and `read_entries` gives the table of what would be put and deleted::
 
         scratch = open_store("/tmp/what-changed")

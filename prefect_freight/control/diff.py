@@ -67,6 +67,15 @@ class Diff:
     parts: tuple[DiffPart, ...]
     plan: Plan
 
+    def count(self, batches: Iterable[tuple[Round, int]]) -> int:
+        """Return how many objects some batches have, given by round and number."""
+        objects = {
+            (part.round, part.first_batch + n): count
+            for part in self.parts
+            for n, (count, _) in enumerate(part.batches)
+        }
+        return sum(objects.get(batch, 0) for batch in batches)
+
     def read_batches(
         self, destination: Store, unit: Unit, numbers: Iterable[int]
     ) -> Iterator[tuple[int, pa.Table]]:

@@ -81,11 +81,16 @@ class Holder:
 def read_holder(destination: Store, key: str = LOCK) -> Holder | None:
     """Return who holds a lock; None if nobody does, or the object is no record of a lock."""
     try:
-        record = json.loads(retrying(lambda: destination.read(key)))
+        data = retrying(lambda: destination.read(key))
+    except NotFoundError:
+        return None
+    # Apart from the reading, whose errors may be of the same class as those of a bad record.
+    try:
+        record = json.loads(data)
         # Only the fields of today: one that a later version adds must not make its lock unreadable,
         # and so free for the taking.
         return Holder(**{field.name: record[field.name] for field in fields(Holder)})
-    except (NotFoundError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 

@@ -72,7 +72,11 @@ class Ledger:
 
     def _read(self, key: str, batch: int) -> BatchRecord | None:
         try:
-            record = json.loads(retrying(lambda: self._destination.read(key)))
+            data = retrying(lambda: self._destination.read(key))
+        except NotFoundError:
+            return None
+        try:
+            record = json.loads(data)
             if record["batch"] != batch or record["format_version"] > FORMAT_VERSION:
                 return None
             return BatchRecord(
@@ -81,7 +85,7 @@ class Ledger:
                 tuple(record["failed"]),
                 tuple(record.get("checksums", ())),
             )
-        except (NotFoundError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
 
     def key(self, round_: Round, batch: int) -> str:

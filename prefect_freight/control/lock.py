@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from prefect_freight.control.holder import HELD_HERE, LOCK, Holder, read_holder, to_json
-from prefect_freight.errors import FreightError, LockedError
+from prefect_freight.errors import FreightError, LockedError, NotFoundError
 from prefect_freight.events import Notice, OnEvent, ignore_event
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -158,6 +158,10 @@ class _Waiting:
             # The put had arrived and its answer was lost; the retry then met our own record.
             if holder is not None and holder.owner == self._holder.owner:
                 return [key]
+            if holder is None and self._is_gone(key):
+                # Given up between the put and the look. It is no unreadable one: who takes that for
+                # a dead holder's would write over the lock of whoever comes next.
+                continue
             if holder is not None:
                 self._wait_for_end(key, holder)
             dead = holder.owner if holder else "unreadable"
@@ -171,6 +175,13 @@ class _Waiting:
                 # Both are given up together: whoever still sees the dead holder meets a live one.
                 return [*takeover_keys, key]
             retrying(lambda keys=takeover_keys: self._destination.delete(keys))  # type: ignore[misc]
+
+    def _is_gone(self, key: str) -> bool:
+        try:
+            retrying(lambda: self._destination.read(key))
+        except NotFoundError:
+            return True
+        return False
 
     def _wait_for_end(self, key: str, holder: Holder) -> None:
         """Return when the holder's lease has ended; raise as soon as it is seen to live."""

@@ -147,14 +147,16 @@ def earlier_runs(destination: Store, job: Job) -> list[Run]:
 
 def _read(destination: Store, key: str) -> Run | None:
     try:
-        record: dict[str, Any] = json.loads(retrying(lambda: destination.read(key)))
-        names = {field.name for field in dataclasses.fields(Run)}
-        return Run(**{name: value for name, value in record.items() if name in names})
+        data = retrying(lambda: destination.read(key))
     except NotFoundError:
         return None
     # Not skipped, as a bad ledger record is: without its run, what it put would not be ours to
     # delete, and the copy would keep objects of another snapshot.
-    except (ValueError, TypeError) as error:
+    try:
+        record: dict[str, Any] = json.loads(data)
+        names = {field.name for field in dataclasses.fields(Run)}
+        return Run(**{name: value for name, value in record.items() if name in names})
+    except (ValueError, TypeError, AttributeError) as error:
         raise IntegrityError(
             f"expected the record of an export at {destination.url}/{key}, found something else. "
             f"Remove {destination.url}/{CONTROL_AREA} to have the destination treated as new"

@@ -4,12 +4,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_freight.control.diff import Diff, read_diff
+from prefect_freight.control.diff import read_diff
 from prefect_freight.control.holder import Holder, read_holder
 from prefect_freight.control.ledger import recorded_batches
 from prefect_freight.control.runs import Run, read_last, read_runs
 from prefect_freight.errors import UnsoundError
-from prefect_freight.model import FORMAT_VERSION, Round
+from prefect_freight.model import FORMAT_VERSION
 from prefect_freight.stores import Store
 
 MAX_RUNS = 20
@@ -72,14 +72,5 @@ def _status(destination: Store, run: Run, last: Run | None) -> RunStatus:
     if diff is None:
         return RunStatus(run, None, None, current)
     objects = diff.plan.objects
-    done = objects if run.state == "whole" else _count_done(destination, run, diff)
+    done = objects if run.state == "whole" else diff.count(recorded_batches(destination, run.area))
     return RunStatus(run, objects, done, current)
-
-
-def _count_done(destination: Store, run: Run, diff: Diff) -> int:
-    sizes: dict[tuple[Round, int], int] = {
-        (part.round, part.first_batch + n): objects
-        for part in diff.parts
-        for n, (objects, _) in enumerate(part.batches)
-    }
-    return sum(sizes.get(batch, 0) for batch in recorded_batches(destination, run.area))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from prefect_freight.control.state import State
-from prefect_freight.errors import InputError
+from prefect_freight.errors import InputError, InternalError
 from prefect_freight.formats import Layout, Ordering
 from prefect_freight.formats.objects import (
     OBJECTS,
@@ -23,13 +23,21 @@ from prefect_freight.stores import Store
 def open_layout(source: Source, snapshot: Snapshot, format_: Format) -> Layout:
     """Return how the copy of a snapshot is made up in a format.
 
-    Raises `InputError` if the source has no such thing, and what the layout raises.
+    Raises what `check_format` and the layout raise.
     """
+    check_format(source, format_)
+    if isinstance(source, ObjectSource):
+        return ObjectsLayout(source, snapshot)
+    if isinstance(source, ZarrSource):
+        return ZarrLayout(source, snapshot, format_)
+    raise InternalError(f"{source.url} passed for a source of {format_}")
+
+
+def check_format(source: Source, format_: Format) -> None:
+    """Return if the source has what a format is made of; raises `InputError`, with the cure."""
     match format_, source:
-        case Format.OBJECTS, ObjectSource():
-            return ObjectsLayout(source, snapshot)
-        case Format.ZARR2 | Format.ZARR3, ZarrSource():
-            return ZarrLayout(source, snapshot, format_)
+        case (Format.OBJECTS, ObjectSource()) | (Format.ZARR2 | Format.ZARR3, ZarrSource()):
+            return
         case Format.OBJECTS, _:
             raise InputError(
                 f"expected a source of plain objects for --format objects, found {source.url}. "

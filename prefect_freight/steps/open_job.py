@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.runs import Run, read_last, read_runs, run_of, write_run
 from prefect_freight.errors import DestinationError, UnsoundError
+from prefect_freight.formats.choice import check_format
 from prefect_freight.model import Job, Options, Snapshot
 from prefect_freight.plan.report import plan_export_id
 from prefect_freight.sources import Source
@@ -40,6 +41,7 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     `finished`. Raises `DestinationError` if the destination lies inside the
     source, holds anything not ours (unless told to merge), or a copy of another kind.
     """
+    check_format(source, options.format)
     _refuse_overlap(source, destination)
     last = read_last(destination)
     since = read_runs(destination, after=last.sequence if last else 0)

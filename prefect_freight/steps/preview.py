@@ -8,6 +8,7 @@ import tempfile
 import pyarrow as pa
 
 from prefect_freight.control.diff import Diff, read_diff
+from prefect_freight.control.ledger import recorded_batches
 from prefect_freight.errors import InternalError
 from prefect_freight.model import Action, Job, Preview, Round
 from prefect_freight.plan.batches import MAX_BATCH_OBJECTS
@@ -41,7 +42,16 @@ def preview(source: Source, destination: Store, job: Job) -> Preview:
         diff = read_diff(overlay, job.area)
         if diff is None:
             raise InternalError("the diff of a dry run is not there")
-        return _to_preview(job, _count(overlay, diff), plan.kept, plan.notes)
+        notes = (*plan.notes, *_resumed(destination, job, diff))
+        return _to_preview(job, _count(overlay, diff), plan.kept, notes)
+
+
+def _resumed(destination: Store, job: Job, diff: Diff) -> tuple[str, ...]:
+    """Say how much of it an unfinished run has done, which will not be done again."""
+    if not job.resumed:
+        return ()
+    done = diff.count(recorded_batches(destination, job.area))
+    return (f"{done} of these are recorded as done by the unfinished export that this one resumes",)
 
 
 class _Counts:

@@ -10,7 +10,7 @@ from tables import stretch
 
 from prefect_freight.control.diff import Diff, DiffWriter, read_diff
 from prefect_freight.control.manifest import Manifest
-from prefect_freight.errors import IntegrityError
+from prefect_freight.errors import IntegrityError, UnsoundError
 from prefect_freight.model import Round
 from prefect_freight.plan.batches import BATCHES_PER_PHASE
 
@@ -81,7 +81,8 @@ def test_a_diff_tells_what_its_manifest_does() -> None:
 
 def test_without_a_whole_index_there_is_no_diff() -> None:
     assert read_diff(MemoryStore(), AREA) is None
-    assert read_diff(MemoryStore({f"{AREA}/diff/diff.json": b"{"}), AREA) is None
+    with pytest.raises(UnsoundError, match="found 1 bytes that are none"):
+        read_diff(MemoryStore({f"{AREA}/diff/diff.json": b"{"}), AREA)
 
 
 def test_a_later_version_is_named() -> None:

@@ -17,6 +17,7 @@ from prefect_freight.control.lock import LEASE_S, LOCK, Lock, hold_lock
 from prefect_freight.errors import LockedError
 from prefect_freight.events import Event
 from prefect_freight.stores import Store
+from prefect_freight.stores.local import LocalStore
 from prefect_freight.stores.urls import open_store
 
 
@@ -133,3 +134,21 @@ def test_a_lock_that_was_taken_away_is_noticed(destination: Store) -> None:
         with pytest.raises(LockedError, match="taken over by thief"):
             check_for(5, lock)
     assert read_holder(destination) == thief
+
+
+def test_a_lock_that_is_given_up_between_the_put_and_the_look_is_taken_as_a_free_one(
+    tmp_path: Path,
+) -> None:
+    class GivenUp(LocalStore):
+        """Says once that there is a lock, which is gone when it is looked at."""
+
+        tries = 0
+
+        def write_new(self, key: str, data: bytes) -> bool:
+            self.tries += 1
+            return False if self.tries == 1 else super().write_new(key, data)
+
+    store = GivenUp(str(tmp_path))
+    with hold_lock(store):
+        assert keys(store) == [LOCK]
+    assert store.tries == 2
