@@ -98,6 +98,7 @@ class PlainRunner:
         """End the unit under way, if there is one."""
         self._stopped.set()
         unit, self._unit = self._unit, None
+        # Asking for its error waits for its end: nothing may move once the caller goes on.
         if unit is None or unit.exception() is not None:
             return Outcome()
         return unit.result()

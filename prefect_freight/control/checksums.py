@@ -32,6 +32,7 @@ def keep_checksums(destination: Store, job: Job) -> None:
     manifest, diff = read_manifest(destination, job.area), read_diff(destination, job.area)
     if manifest is None or diff is None:
         return
+    # Written again whole by each attempt: a resumed run's ledger has the batches of all of them.
     ledger = Ledger(destination, job)
     parts = [part for part in diff.parts if part.round.is_copied]
     borrowed = [part for part in parts if part.is_borrowed]

@@ -23,6 +23,7 @@ def remove_old_runs(destination: Store, job: Job) -> int:
     if manifest is None:
         return 0
     needed = needed_areas(manifest)
+    # Of another export nothing is at risk: this one holds the lock, and has just become the last.
     newest_old = job.sequence - job.options.keep_runs
     old = [run for run in list_runs(destination) if run.sequence <= newest_old]
     unneeded = [run for run in old if run.area not in needed]

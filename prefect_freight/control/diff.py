@@ -198,6 +198,7 @@ class DiffWriter:
             "totals": dict(manifest.totals),
             "notes": notes,
         }
+        # Last, and before anything moves: a run without it has touched nothing.
         data = json.dumps(index).encode()
         key = f"{manifest.area}/diff/diff.json"
         retrying(lambda: self._destination.write(key, data))

@@ -54,6 +54,7 @@ class ManifestWriter:
 
     def add_gone(self, name: str, start: str, gone: pa.Table) -> None:
         """Append the keys (with their nodes) that a section has no more."""
+        # In parts of their own, so that those of puts can be moved as they stand, uncopied.
         entries = delete_entries(gone["key"].combine_chunks(), gone["node"].combine_chunks())
         self.add(name, start, Round.DELETES, entries, pa.array(np.zeros(len(entries), np.bool_)))
 
@@ -69,6 +70,7 @@ class ManifestWriter:
             self.area, tuple(self.sections), tuple(self._parts), dict(totals), tuple(notes)
         )
         data = json.dumps(manifest.to_index()).encode()
+        # Last: as long as it is not there, no run that comes later takes the parts for a manifest.
         key = f"{self.area}/manifest/manifest.json"
         retrying(lambda: self._destination.write(key, data))
         return manifest

@@ -45,6 +45,7 @@ class State:
             self.records.add(self._base)
         self.is_damaged = base_area is not None and self._base is None
         """A record that was needed could not be read."""
+        # What a run did before the last whole one is part of that one's manifest, or undone by it.
         last = max((n for n, run in enumerate(earlier) if run.state == "whole"), default=-1)
         self._since = earlier[last + 1 :]
 

@@ -49,7 +49,7 @@ class ObjectsLayout:
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:  # noqa: ARG002
         """Yield the objects."""
-        self._count = 0
+        self._count = 0  # a step that is tried again lists anew
         for page in self._source.list_objects(self._snapshot):
             self._count += page.num_rows
             entries = make_entries(

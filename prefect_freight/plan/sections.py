@@ -154,6 +154,7 @@ class _Gathered:
             portion = stretch.slice(first, stop)
             size = inline_bytes(portion.entries)
             full = self._rows + portion.entries.num_rows > limit
+            # Never an empty piece, however large one entry is.
             if self._rows and (full or self._bytes + size > INLINE_BYTES_PER_SECTION):
                 yield self.close(last=False)
                 self.start = portion.positions.text(0)

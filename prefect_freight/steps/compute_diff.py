@@ -93,6 +93,7 @@ class _Diffing:
 
     def run(self) -> Diff:
         """Write the diff and return it."""
+        # First of all: it looks at what lies there, and says what will have to come back.
         preparation = self._ordering.prepare()
         for name, round_, entries in preparation.entries:
             self._writer.add(name, round_, entries)
@@ -101,6 +102,8 @@ class _Diffing:
                 self._take_deletes(part)
             else:
                 self._take_puts(number, part)
+        # A full export puts everything, so doubt is settled by that; but it does not know what it
+        # has to delete, which a difference has read in its manifest.
         if self._job.base is not None:
             self._settle_doubts(preparation)
         elif not self._state.is_empty:

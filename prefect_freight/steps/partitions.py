@@ -33,6 +33,7 @@ class Partitions:
         if self._count == 1:
             self._memory += table.to_batches()
             return
+        # Python's hash of a text is another one in each process: good for nothing that stays.
         hashes = [hash(key) % self._count for key in table["key"].to_pylist()]
         number = pa.array(hashes, pa.int32())
         for n, writer in enumerate(self._writers):

@@ -41,7 +41,7 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
     of this run is left at the destination.
     """
     written = read_manifest(destination, job.area)
-    if written is not None:
+    if written is not None:  # by an earlier attempt: the snapshot is the same, and so is it
         return written
     try:
         if job.base_assumed:
@@ -183,6 +183,8 @@ class _Things:
         if first.last and len(recorded) == 1:
             self._write_over(first, content, recorded[0], join)
             return
+        # All pieces share one join: what an earlier piece has not wanted, a later one may. So only
+        # behind the last is it known what is gone.
         kept = self._compare(first, join)
         self._write_whole(first, content, kept)
         newest = first
@@ -197,6 +199,7 @@ class _Things:
         gone = join.gone()
         changed = piece.rows - sum(pc.sum(kept).as_py() or 0 for kept, _ in compared)
         changes = over.changes + changed + gone.num_rows
+        # Each area is a manifest to be read: what is saved in writing must not be lost in reading.
         if changes * WHOLE_AGAIN > piece.rows or len(over.areas) >= MAX_AREAS:
             self._write_whole(piece, content, compared)
             self._writer.add_gone(self._thing.name, piece.start, gone)

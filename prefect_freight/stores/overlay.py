@@ -56,6 +56,7 @@ class Overlay:
 
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield what would be there."""
+        # What was written over an object below is listed once, from above.
         hidden = pa.array(sorted(self._deleted | self._written), pa.string())
         for page in self._below.list(prefix, without=without):
             yield page.filter(pc.invert(pc.is_in(page["key"], hidden)))

@@ -33,6 +33,7 @@ class ZarrOrdering:
         format_: Format,
     ) -> None:
         self._state, self._consolidated = state, CONSOLIDATED_KEY[format_]
+        # The facts of sections of one array are the same, those of an old and a new run are not.
         facts = {name: next(iter(sections)).facts for name, sections in wanted.items()}
         self._arrays = {name for name in facts if name != METADATA}
         old: dict[str, set[Reading]] = {}
@@ -80,6 +81,8 @@ class ZarrOrdering:
         paths = pc.if_else(is_document, _parents(keys), nodes)
         unique = paths.unique()
         below = tuple(f"{array}/" for array in self._arrays if array)
+        # A disk cannot have a chunk where a folder of the same name is to be, so what lies below a
+        # new array goes before its chunks come.
         early = {
             path for path in unique.to_pylist() if path in self._withdrawn or path.startswith(below)
         }
