@@ -65,7 +65,7 @@ def extent_of(coords: list[Coords]) -> Extent:
     return [(min(axis), max(axis) + 1) for axis in zip(*coords, strict=True)]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(manifests(), st.integers(1, 20))
 def test_all_references_come_once_in_the_grid_s_order(
     manifest: tuple[int, list[list[Coords]]], step: int

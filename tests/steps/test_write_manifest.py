@@ -43,7 +43,7 @@ def layers(manifest: Manifest, name: str = "a") -> list[int]:
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(nights=NIGHTS, format_=st.sampled_from([Format.ZARR2, Format.ZARR3]))
 def test_the_layers_always_read_as_a_fresh_manifest(

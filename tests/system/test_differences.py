@@ -86,7 +86,6 @@ def test_last_is_a_full_export_where_there_was_none(
     assert zarr.open_array(tmp_path / "copy/a", mode="r")[0] == 1
 
 
-@pytest.mark.by_flow_too
 def test_a_wrong_base_is_caught_before_anything_is_touched(
     export: Run, history: History, tmp_path: Path
 ) -> None:
@@ -117,7 +116,6 @@ def test_merging_takes_the_users_word_for_the_base(
     assert any("word" in note for note in report.notes)
 
 
-@pytest.mark.by_flow_too
 def test_there_and_back_and_there_again_copies_each_time(
     export: Run, history: History, tmp_path: Path
 ) -> None:

@@ -98,7 +98,6 @@ def test_after_a_difference_was_cut_off_anything_else_is_exact(
     assert ended, "the last one is to be late enough"
 
 
-@pytest.mark.by_flow_too
 def test_cut_off_again_and_again_it_comes_to_its_end(
     export: Run, folder: Folder, tmp_path: Path
 ) -> None:

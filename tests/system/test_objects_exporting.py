@@ -80,7 +80,6 @@ def test_a_whole_copy_is_not_copied_again(export: Run, folder: Folder, tmp_path:
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "copy").rglob("*")} == before
 
 
-@pytest.mark.by_flow_too
 def test_objects_of_a_later_phase_come_after_all_others(
     export: Run, folder: Folder, tmp_path: Path
 ) -> None:
@@ -201,7 +200,6 @@ def test_a_ref_is_what_lies_there_now(folder: Folder, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.by_flow_too
 def test_a_format_that_the_source_does_not_have_is_refused_with_the_cure(
     export: Run, folder: Folder, weather: Path, tmp_path: Path
 ) -> None:
@@ -355,7 +353,6 @@ def in_parts(client: Any, bucket: str, key: str, parts: list[bytes]) -> None:
     assert "-" in client.head_object(**where)["ETag"]
 
 
-@pytest.mark.by_flow_too
 def test_a_killed_export_from_s3_to_s3_goes_on_elsewhere_where_it_was(
     s3: S3Server, exporter: Callable[[str], Machine], tmp_path: Path
 ) -> None:

@@ -53,7 +53,6 @@ USUAL = {
 }
 
 
-@pytest.mark.by_flow_too("many chunks")
 @pytest.mark.parametrize(
     "moment",
     [pytest.param(moment, marks=[] if moment in USUAL else pytest.mark.slow) for moment in MOMENTS],

@@ -97,7 +97,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.lists(LARGE_CHANGE, max_size=3), min_size=1, max_size=4), VISITS, OPTIONS)
 def test_any_walk_cut_off_anywhere_ends_exact(
