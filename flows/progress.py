@@ -37,9 +37,9 @@ class Progress:
         self._began = self._artifact_at = self._line_at = clock()
         self._artifact: UUID | None = None
         with unimportant(log, "progress artifact"):
-            said = f"Export of snapshot {job.snapshot.id}"
+            description = f"Export of snapshot {job.snapshot.id}"
             key = artifact_key("progress", job.destination)
-            created = create_progress_artifact(0.0, key=key, description=said)
+            created = create_progress_artifact(0.0, key=key, description=description)
             # It would be a coroutine in an asynchronous flow; this one is not.
             self._artifact = cast("UUID", created)
 

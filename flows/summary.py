@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from prefect_freight.model import ExportReport, Failure, Job, Outcome, Plan
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
 
-NAMED = 20
+MAX_FAILURES_SHOWN = 20
 MAX_NAME = 40
 MAX_CELL = 300
 
@@ -99,10 +99,10 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
 
 
 def _failures(failures: Sequence[Failure]) -> str:
-    rows = [(_code(f.key), f.action.value, f.message) for f in failures[:NAMED]]
+    rows = [(_code(f.key), f.action.value, f.message) for f in failures[:MAX_FAILURES_SHOWN]]
     more = len(failures) - len(rows)
-    said = f"\n\nand {more:,} more; the marker lists them all" if more else ""
-    return _table(("Object", "Operation", "Error"), rows) + said
+    more_text = f"\n\nand {more:,} more; the marker lists them all" if more else ""
+    return _table(("Object", "Operation", "Error"), rows) + more_text
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

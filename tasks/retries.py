@@ -1,4 +1,4 @@
-"""When Prefect tries a step again: only after errors that may pass, and later each time."""
+"""When Prefect tries a step again: only after errors that may be retried, and later each time."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from prefect_freight.tasks.attempts import UnitIncompleteError
 
 
 def may_be_retried(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
-    """Return whether the error that ended an attempt is one that may pass."""
+    """Return whether the error that ended an attempt may be retried."""
     match state.result(raise_on_failure=False):
         case TransientError():
             return True
