@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from prefect_freight.control.manifest import MANIFEST_SCHEMA, Manifest, Part, Slice, fill_key
 from prefect_freight.model import Kind, Round
 from prefect_freight.plan.batches import batch_totals
-from prefect_freight.plan.entries import delete_entries, digest
+from prefect_freight.plan.entries import delete_entries, digest, no_rows
 from prefect_freight.plan.sections import Section, inline_bytes
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -56,7 +55,7 @@ class ManifestWriter:
         """Append the keys (with their nodes) that a section has no more."""
         # In parts of their own, so that those of puts can be moved as they stand, uncopied.
         entries = delete_entries(gone["key"].combine_chunks(), gone["node"].combine_chunks())
-        self.add(name, start, Round.DELETES, entries, pa.array(np.zeros(len(entries), np.bool_)))
+        self.add(name, start, Round.DELETES, entries, no_rows(len(entries)))
 
     def offer_fill(self, fill: bytes) -> None:
         """Take a chunk of fill values, which is written if entries that refer to it are added."""

@@ -60,17 +60,16 @@ def _newest_runs(destination: Store, last: Run | None) -> list[Run]:
 
 
 def _status(destination: Store, run: Run, last: Run | None) -> RunStatus:
+    is_current = last is not None and run.sequence == last.sequence
     if run.objects is not None:
-        is_current = last is not None and run.sequence == last.sequence
         done = run.objects if run.state == "whole" else run.done
         return RunStatus(run, run.objects, done, is_current)
     try:
         diff = read_diff(destination, run.area)
     except UnsoundError:
         diff = None
-    current = last is not None and run.sequence == last.sequence
     if diff is None:
-        return RunStatus(run, None, None, current)
+        return RunStatus(run, None, None, is_current)
     objects = diff.plan.objects
     done = objects if run.state == "whole" else diff.count(recorded_batches(destination, run.area))
-    return RunStatus(run, objects, done, current)
+    return RunStatus(run, objects, done, is_current)

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_freight.plan.entries import no_rows
+
 STATE_SCHEMA = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
@@ -43,7 +45,7 @@ class Join:
         Each call may hash the recorded keys once, so give it as many entries as memory allows.
         """
         if not len(self._keys):
-            return pa.array(np.zeros(len(keys), np.bool_)), pa.nulls(len(keys), pa.binary())
+            return no_rows(len(keys)), pa.nulls(len(keys), pa.binary())
         rows = self._rows_of(keys)
         self._wanted[rows.drop_null().to_numpy()] = True
         same = pc.fill_null(pc.equal(self._content.take(rows), content), False)

@@ -38,8 +38,9 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     """Return the job of this export at this destination; nothing is written.
 
     The same export, left unfinished, is resumed; one that is whole, and still lies there whole, is
-    `finished`. Raises `DestinationError` if the destination lies inside the
-    source, holds anything not ours (unless told to merge), or a copy of another kind.
+    `already_whole`. Raises `DestinationError` if the destination lies inside the source, holds
+    anything not ours (unless told to merge), or a copy of another kind; `InputError` for a format
+    that the source has nothing of.
     """
     check_format(source, options.format)
     _refuse_overlap(source, destination)

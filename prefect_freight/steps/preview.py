@@ -18,11 +18,8 @@ from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
 from prefect_freight.stores.local import LocalStore
 from prefect_freight.stores.overlay import Overlay
+from prefect_freight.stores.s3.store import PART_BYTES, SINGLE_PUT_BYTES
 
-PUT_BYTES = 64 * 2**20
-"""A larger object is put in parts,"""
-PART_BYTES = 32 * 2**20
-"""of this size; see `prefect_freight.stores.s3`."""
 BOOKKEEPING_PUTS = 9
 """Lock, run record twice, indices of manifest and diff, report, marker, `last.json`, a spare."""
 COUNTED = ["node", "action", "size"]
@@ -65,7 +62,7 @@ class _Counts:
     def add(self, round_: Round, entries: pa.Table) -> None:
         """Count entries."""
         sizes = entries["size"].to_numpy()
-        self.put_requests += int(((sizes[sizes > PUT_BYTES] - 1) // PART_BYTES).sum())
+        self.put_requests += int(((sizes[sizes > SINGLE_PUT_BYTES] - 1) // PART_BYTES).sum())
         grouped = entries.group_by(["node", "action"])
         for row in grouped.aggregate([("size", "sum"), ("size", "count")]).to_pylist():
             for counts in (self.rounds[round_], self.nodes.setdefault(row["node"], _nothing())):
