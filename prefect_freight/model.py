@@ -121,8 +121,8 @@ class Options:
     on_existing: OnExisting = "refuse"
     from_ref: str | None = None
     """Export only the difference to this ref, or to the `last` export."""
-    rounds: Sequence[str] | Callable[[str], int] = ()
-    """Phases of the chunks' round; see `prefect_freight.plan.phases`."""
+    phases: Sequence[str] | Callable[[str], int] = ()
+    """Order within a round of data; see `prefect_freight.plan.phases`."""
     settle_s: float = 2.0
     """How long a reader that has just opened the copy has to read it before objects go."""
     section_rows: int = SECTION_ROWS

@@ -24,7 +24,7 @@ class UnitIncompleteError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Trying again may help: some of the failures may pass, and only they are moved again."""
+        """Trying again may help: some of the failures may be retried, and only they are moved."""
         return any(failure.transient for failure in self.outcome.failures)
 
 

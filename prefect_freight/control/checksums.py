@@ -14,8 +14,8 @@ from prefect_freight.control.manifest import (
     Manifest,
     checksums_key,
     read_manifest,
-    read_table,
 )
+from prefect_freight.control.manifest_reader import read_table
 from prefect_freight.model import Action, Job, Unit
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store

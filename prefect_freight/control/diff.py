@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from prefect_freight.control.manifest import Manifest, Part, part_to_dict, read_table, to_batches
+from prefect_freight.control.manifest import Manifest, Part, part_to_dict, to_batches
+from prefect_freight.control.manifest_reader import read_table
 from prefect_freight.control.manifest_writer import PendingRows, write_table
 from prefect_freight.control.version1 import diff_from_version1
 from prefect_freight.errors import IntegrityError, NotFoundError, UnsoundError

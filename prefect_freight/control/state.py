@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from prefect_freight.control.diff import Diff, Owned, read_diff
-from prefect_freight.control.manifest import Manifest, Records, read_manifest, read_table
+from prefect_freight.control.manifest import Manifest, read_manifest
+from prefect_freight.control.manifest_reader import ManifestReader, read_table
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import NotFoundError, UnsoundError
 from prefect_freight.model import Job
@@ -22,7 +23,7 @@ from prefect_freight.stores import Store
 
 KEYS_SCHEMA = pa.schema([STATE_SCHEMA.field("key"), STATE_SCHEMA.field("node")])
 OWNED_SCHEMA = KEYS_SCHEMA.append(pa.field("name", pa.string(), nullable=False))
-"""A key, and the name of the thing that it is part of."""
+"""A key, and the name of the component that it is part of."""
 NAMELESS = "//nameless"
 """The name of keys of which version 1 does not tell what they are part of."""
 
@@ -39,7 +40,7 @@ class State:
         relies: bool = True,
     ) -> None:
         self._destination, self._relies = destination, relies
-        self.records = Records(destination)
+        self.records = ManifestReader(destination)
         self._base = read_manifest(destination, base_area) if base_area is not None else None
         if self._base is not None:
             self.records.add(self._base)
@@ -162,7 +163,9 @@ def base_area(earlier: Sequence[Run], job: Job) -> str | None:
     return whole[-1].area if whole else None
 
 
-def read_copy(records: Records, manifest: Manifest, columns: list[str]) -> Iterator[pa.Table]:
+def read_copy(
+    records: ManifestReader, manifest: Manifest, columns: list[str]
+) -> Iterator[pa.Table]:
     """Yield all entries of the copy that a manifest describes."""
     gathered: list[pa.Table] = []
     rows = 0

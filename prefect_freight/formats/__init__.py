@@ -1,11 +1,11 @@
 """What a copy is made of: one layout for each kind of copy, the words of `--format`.
 
-A `Layout` reads a snapshot: it divides it into named things and gives the entries of each, in the
-order of their positions. An `Ordering` says in which round what has changed may be touched, from
-what the sections' facts say, so that it needs no source. All else about an export (sections,
+A `Layout` reads a snapshot: it divides it into named components and gives the entries of each, in
+the order of their positions. An `Ordering` says in which round what has changed may be touched,
+from what the sections' facts say, so that it needs no source. All else about an export (sections,
 manifest, diff, ledger, verification) is the same for every layout and stands elsewhere.
 
-Not promised: that the entries of a thing are there before they are asked for; a layout streams.
+Not promised: that the entries of a component are there before they are asked for; a layout streams.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ from prefect_freight.plan.sections import Stretch
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
-    """One thing that a copy is made of, such as an array's chunks; sections divide it by size."""
+class Component:
+    """One component of a copy, such as an array's chunks; sections divide it by size."""
 
     name: str
     origin: str
@@ -45,12 +45,12 @@ class Layout(Protocol):
         ...
 
     @property
-    def things(self) -> Sequence[Thing]:
+    def components(self) -> Sequence[Component]:
         """All that the copy is made of."""
         ...
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:
-        """Yield the entries of a thing in the order of their positions.
+        """Yield the entries of a component in the order of their positions.
 
         `on_fill` gets the bytes that entries of kind fill refer to, before the first of these.
         """
@@ -62,9 +62,9 @@ class Preparation:
     """What must happen before the first new object arrives."""
 
     entries: Sequence[tuple[str, Round, pa.RecordBatch]] = ()
-    """(name of the thing, round, entries) to be moved first."""
+    """(name of the component, round, entries) to be moved first."""
     again: Mapping[str, pa.Array] = field(default_factory=dict)
-    """Keys by thing that must be put even if they have not changed, since they are taken away."""
+    """Keys by component that are put even if they have not changed, since they are taken away."""
 
 
 class Ordering(Protocol):

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.manifest import Records
+from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.state import State, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
-from prefect_freight.formats import Preparation, Thing
+from prefect_freight.formats import Component, Preparation
 from prefect_freight.model import Job, Kind, Round, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.entries import make_entries
@@ -22,7 +22,7 @@ from prefect_freight.stores import Store
 
 READERS = 16
 OBJECTS = "objects"
-"""The one thing that such a copy is made of."""
+"""The one component of such a copy."""
 
 
 class ObjectsLayout:
@@ -43,9 +43,9 @@ class ObjectsLayout:
         return {"objects": self._count}
 
     @property
-    def things(self) -> Sequence[Thing]:
+    def components(self) -> Sequence[Component]:
         """One, whose entries are always read: listing them is what the snapshot is."""
-        return [Thing(OBJECTS, "")]
+        return [Component(OBJECTS, "")]
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:  # noqa: ARG002
         """Yield the objects."""
@@ -133,7 +133,7 @@ def _folders(keys: pa.Array) -> pa.Array:
 
 def compare_objects(source: Source, destination: Store, job: Job, differences: Differences) -> None:
     """Add each object whose bytes in the copy are not those of the source."""
-    records = Records(destination)
+    records = ManifestReader(destination)
     columns = ["key", "location", "size", "content"]
     for table in read_copy(records, records.manifest(job.area), columns):
         with ThreadPoolExecutor(READERS) as pool:

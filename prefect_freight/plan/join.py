@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.plan.entries import no_rows
+from prefect_freight.plan.entries import combined, no_rows
 
 STATE_SCHEMA = pa.schema(
     [
@@ -32,10 +32,10 @@ class Join:
 
     def __init__(self, recorded: pa.Table) -> None:
         recorded = recorded.combine_chunks()
-        self._keys = _one(recorded["key"])
-        self._content = _one(recorded["content"])
-        self._checksums = _one(recorded["checksum"])
-        self._nodes = _one(recorded["node"])
+        self._keys = combined(recorded["key"])
+        self._content = combined(recorded["content"])
+        self._checksums = combined(recorded["checksum"])
+        self._nodes = combined(recorded["node"])
         self._wanted = np.zeros(len(self._keys), np.bool_)
         self._next = 0
 
@@ -68,8 +68,3 @@ class Join:
         last = pc.max(rows).as_py()
         self._next = self._next if last is None else last + 1
         return rows
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column as one array."""
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)

@@ -1,6 +1,6 @@
 """Sections: what of a copy is compared and remembered as one. Pure.
 
-A copy is a list of named things (the chunks of an array, the metadata, the objects), and the
+A copy is a list of named components (the chunks of an array, the metadata, the objects), and the
 entries of each come in an order of *positions* that never changes: chunk indices, keys. A section
 is a range of positions. Its bounds are inherited from the export before and only ever split, so
 that an entry stays in its section whatever is added before it or behind it.
@@ -23,7 +23,7 @@ INLINE_BYTES_PER_SECTION = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A range of the entries of one thing that the copy is made of."""
+    """A range of the entries of one component of the copy."""
 
     name: str
     """What it is a range of: the path of an array, or a layout's own word."""
@@ -46,7 +46,7 @@ class Section:
 
 
 class Positions(Protocol):
-    """Where consecutive entries stand in the order of their thing."""
+    """Where consecutive entries stand in the order of their component."""
 
     def text(self, row: int) -> str:
         """Return the position of a row, as sections record it."""

@@ -114,7 +114,7 @@ class _Diffing:
     def _take_puts(self, number: int, part: Part) -> None:
         """Put what a part of the manifest has and the base has not."""
         self._puts += part.rows - part.kept
-        if not part.kept and not (self._job.options.rounds and part.round.is_data):
+        if not part.kept and not (self._job.options.phases and part.round.is_data):
             self._writer.borrow(part)
             return
         for rows, entries in self._slices(part, "kept"):
@@ -162,7 +162,7 @@ class _Diffing:
             self._writer.add(name, round_, delete_entries(key.take(rows), node.take(rows)))
 
     def _phases(self, entries: pa.Table) -> Numbers:
-        return plan_phases(entries["key"].combine_chunks(), self._job.options.rounds)
+        return plan_phases(entries["key"].combine_chunks(), self._job.options.phases)
 
     def _settle_doubts(self, preparation: Preparation) -> None:
         """Put again, or delete, what unfinished exports may have touched, or is taken away."""

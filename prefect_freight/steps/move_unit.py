@@ -1,8 +1,8 @@
 """Moving the objects of a work unit: many threads, a few batches open, a record per batch.
 
 Threads and synchronous calls, because obstore's are twice as cheap as its coroutines (measured;
-see docs/design/engine.md). What fails is retried here while the error may pass, and comes out as a
-failure in the outcome, so that one bad object stops no other.
+see docs/design/engine.md). What fails is retried here if the error may be retried, and comes out
+as a failure in the outcome, so that one bad object stops no other.
 """
 
 import threading

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_freight.control.checksums import keep_checksums
-from prefect_freight.control.manifest import Records
+from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.state import count_copy, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.formats.choice import compare_values
@@ -53,7 +53,7 @@ def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
     differences = Differences()
     if level == "none":
         return differences
-    records = Records(destination)
+    records = ManifestReader(destination)
     manifest = records.manifest(job.area)
     expected = read_copy(records, manifest, WANTED.names)
     rows = count_copy(manifest)

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_freight.control.clearing import forget_run
-from prefect_freight.control.manifest import Manifest, Records, read_fill, read_manifest
+from prefect_freight.control.manifest import Manifest, read_fill, read_manifest
+from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.manifest_writer import ManifestWriter
 from prefect_freight.control.runs import earlier_runs
 from prefect_freight.control.state import base_area
 from prefect_freight.errors import FreightError, InputError
-from prefect_freight.formats import Layout, Thing
+from prefect_freight.formats import Component, Layout
 from prefect_freight.formats.choice import open_layout
 from prefect_freight.model import ENTRY_SCHEMA, Job, Kind, Round, Snapshot
 from prefect_freight.plan.entries import no_rows
@@ -59,7 +60,7 @@ def _base_of(destination: Store, job: Job) -> Manifest | None:
     if job.base is None:
         return None
     area = base_area(earlier_runs(destination, job), job)
-    return None if area is None else Records(destination).manifest(area)
+    return None if area is None else ManifestReader(destination).manifest(area)
 
 
 def _assume_base(source: Source, destination: Store, job: Job) -> None:
@@ -79,18 +80,20 @@ def _write(
 ) -> Manifest:
     layout = open_layout(source, snapshot, job.options.format)
     writer = ManifestWriter(destination, area)
-    records = Records(destination)
+    records = ManifestReader(destination)
     if base is not None:
         records.add(base)
-    for thing in layout.things:
-        recorded = base.by_name.get(thing.name, []) if base is not None else []
-        _Things(writer, records, area, thing, recorded, job.options.section_rows).write(layout)
-    _write_gone(writer, records, base, {thing.name for thing in layout.things})
+    for component in layout.components:
+        recorded = base.by_name.get(component.name, []) if base is not None else []
+        _ComponentWriter(
+            writer, records, area, component, recorded, job.options.section_rows
+        ).write(layout)
+    _write_gone(writer, records, base, {component.name for component in layout.components})
     _bring_home(writer, records, destination)
     return writer.close(layout.totals, layout.notes)
 
 
-def _bring_home(writer: ManifestWriter, records: Records, destination: Store) -> None:
+def _bring_home(writer: ManifestWriter, records: ManifestReader, destination: Store) -> None:
     """Write down again what lies in many small manifests, so that a copy never needs too many.
 
     Of a thousand arrays of which another one changes each night, each is at home in another run.
@@ -110,7 +113,7 @@ def _bring_home(writer: ManifestWriter, records: Records, destination: Store) ->
 
 
 def _bring_section(
-    writer: ManifestWriter, records: Records, destination: Store, section: Section
+    writer: ManifestWriter, records: ManifestReader, destination: Store, section: Section
 ) -> None:
     """Write all entries of a section, as ones that the base has too."""
     table = records.entries(section, (*ENTRY_SCHEMA.names, "round"))
@@ -127,9 +130,9 @@ def _bring_section(
 
 
 def _write_gone(
-    writer: ManifestWriter, records: Records, base: Manifest | None, names: set[str]
+    writer: ManifestWriter, records: ManifestReader, base: Manifest | None, names: set[str]
 ) -> None:
-    """Write down what of the base the copy has no more, where a whole thing is gone."""
+    """Write down what of the base the copy has no more, where a whole component is gone."""
     for name, sections in (base.by_name if base is not None else {}).items():
         if name not in names:
             for section in sections:
@@ -137,29 +140,29 @@ def _write_gone(
                 writer.add_gone(name, section.start, gone)
 
 
-class _Things:
-    """The sections of one thing, beside those that the base has of it."""
+class _ComponentWriter:
+    """The sections of one component, beside those that the base has of it."""
 
     def __init__(
         self,
         writer: ManifestWriter,
-        records: Records,
+        records: ManifestReader,
         area: str,
-        thing: Thing,
+        component: Component,
         recorded: Sequence[Section],
         max_rows: int,
     ) -> None:
         self._writer, self._records, self._area = writer, records, area
-        self._thing, self._recorded, self._max_rows = thing, recorded, max_rows
+        self._component, self._recorded, self._max_rows = component, recorded, max_rows
 
     def write(self, layout: Layout) -> None:
         """Give all sections to the writer, and the entries of those that have changed."""
         origins = {section.origin for section in self._recorded}
-        if self._thing.origin and origins == {self._thing.origin}:
+        if self._component.origin and origins == {self._component.origin}:
             for section in self._recorded:  # nothing of it need be read
                 self._add_section(section)
             return
-        stretches = layout.entries(self._thing.name, self._writer.offer_fill)
+        stretches = layout.entries(self._component.name, self._writer.offer_fill)
         ranges = self._ranges()
         bounds = [sections[0].start if sections else "" for sections in ranges]
         pieces = cut(stretches, bounds, self._max_rows)
@@ -169,7 +172,7 @@ class _Things:
     def _ranges(self) -> list[list[Section]]:
         """Return the recorded sections behind each bound that new ones are cut at."""
         spaces = {section.space for section in self._recorded}
-        if spaces == {self._thing.space}:
+        if spaces == {self._component.space}:
             return [[section] for section in self._recorded]
         return [list(self._recorded)]
 
@@ -191,7 +194,7 @@ class _Things:
         for piece in pieces:
             newest = piece
             self._write_whole(piece, _content(piece), self._compare(piece, join))
-        self._writer.add_gone(self._thing.name, newest.start, join.gone())
+        self._writer.add_gone(self._component.name, newest.start, join.gone())
 
     def _write_over(self, piece: Piece, content: str, over: Section, join: Join) -> None:
         """Write down the changes of a section alone, unless they have become too many."""
@@ -202,7 +205,7 @@ class _Things:
         # Each area is a manifest to be read: what is saved in writing must not be lost in reading.
         if changes * WHOLE_AGAIN > piece.rows or len(over.areas) >= MAX_AREAS:
             self._write_whole(piece, content, compared)
-            self._writer.add_gone(self._thing.name, piece.start, gone)
+            self._writer.add_gone(self._component.name, piece.start, gone)
             return
         areas = over.areas
         if changed or gone.num_rows:
@@ -210,9 +213,9 @@ class _Things:
             for stretch, (kept, _) in zip(piece.stretches, compared, strict=True):
                 entries = stretch.entries.filter(pc.invert(kept))
                 self._add(piece.start, stretch.round, entries, no_rows(len(entries)))
-            self._writer.add_gone(self._thing.name, piece.start, gone)
+            self._writer.add_gone(self._component.name, piece.start, gone)
         self._add_section(
-            Section(self._thing.name, piece.start, content, {}, areas, piece.rows, changes)
+            Section(self._component.name, piece.start, content, {}, areas, piece.rows, changes)
         )
 
     def _write_whole(
@@ -224,19 +227,21 @@ class _Things:
             entries = stretch.entries.set_column(column, "checksum", column_values)
             self._add(piece.start, stretch.round, entries, kept)
         areas = (self._area,)
-        self._add_section(Section(self._thing.name, piece.start, content, {}, areas, piece.rows))
+        self._add_section(
+            Section(self._component.name, piece.start, content, {}, areas, piece.rows)
+        )
 
     def _add_section(self, section: Section) -> None:
-        """Give a section to the writer, with what is known of its thing now."""
-        thing = self._thing
+        """Give a section to the writer, with what is known of its component now."""
+        component = self._component
         self._writer.add_section(
-            replace(section, facts=thing.facts, origin=thing.origin, space=thing.space)
+            replace(section, facts=component.facts, origin=component.origin, space=component.space)
         )
 
     def _add(
         self, start: str, round_: Round, entries: pa.RecordBatch, kept: pa.BooleanArray
     ) -> None:
-        self._writer.add(self._thing.name, start, round_, entries, kept)
+        self._writer.add(self._component.name, start, round_, entries, kept)
 
     def _compare(self, piece: Piece, join: Join) -> list[tuple[pa.Array, pa.Array]]:
         """Return kept rows and their checksums of each stretch; the join hashes only once."""

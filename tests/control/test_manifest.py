@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from memory import MemoryStore
 from tables import inline_stretch, md5_of, stretch
 
-from prefect_freight.control.manifest import (
-    Manifest,
-    Records,
-    checksums_key,
-    read_fill,
-    read_manifest,
-)
+from prefect_freight.control.manifest import Manifest, checksums_key, read_fill, read_manifest
+from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.manifest_writer import INLINE_BYTES_PER_PART, ManifestWriter
 from prefect_freight.errors import IntegrityError, UnsoundError
 from prefect_freight.model import Kind, Round
@@ -52,7 +47,7 @@ def test_of_each_key_the_newest_layer_counts(layers: list[dict[str, str]]) -> No
     for layer in layers:
         model |= layer
     section = Section("t", "", "", {}, tuple(areas), 0)
-    rows = Records(store).entries(section, ["content", "round"]).to_pylist()
+    rows = ManifestReader(store).entries(section, ["content", "round"]).to_pylist()
     assert {row["key"]: row["content"] for row in rows} == {k: v for k, v in model.items() if v}
     assert len({row["key"] for row in rows}) == len(rows)
     assert {row["round"] for row in rows} <= {"objects"}
@@ -65,7 +60,7 @@ def test_a_checksum_that_was_put_beside_a_part_comes_with_its_row() -> None:
     assert manifest is not None
     store.write(checksums_key(f"{area}/{manifest.parts[0].key}"), md5_of("x") + bytes(16))
     section = Section("t", "", "", {}, (area,), 2)
-    rows = Records(store).entries(section, ["checksum"]).to_pylist()
+    rows = ManifestReader(store).entries(section, ["checksum"]).to_pylist()
     assert [row["checksum"] for row in rows] == [md5_of("x"), None]
 
 
@@ -122,7 +117,7 @@ def test_without_a_whole_index_there_is_no_manifest(index: bytes | None) -> None
         store.write(".freight/000001-x/manifest/manifest.json", index)
     assert read_manifest(store, ".freight/000001-x") is None
     with pytest.raises(UnsoundError, match="Run the same command again"):
-        Records(store).manifest(".freight/000001-x")
+        ManifestReader(store).manifest(".freight/000001-x")
 
 
 def test_a_later_version_is_named() -> None:
@@ -139,4 +134,4 @@ def test_a_part_that_is_no_table_is_named() -> None:
     key = next(key for key in store.objects if key.endswith(".parquet"))
     store.write(key, b"rubbish")
     with pytest.raises(UnsoundError, match=f"{key}, found 7 bytes"):
-        Records(store).entries(Section("t", "", "", {}, (area,), 1), [])
+        ManifestReader(store).entries(Section("t", "", "", {}, (area,), 1), [])

@@ -104,11 +104,11 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 def stretches(layout: Layout) -> Iterator[tuple[str, Stretch]]:
-    """Yield all stretches, with the names of their things."""
+    """Yield all stretches, with the names of their components."""
     fills: list[bytes] = []
-    for thing in layout.things:
-        for stretch in layout.entries(thing.name, fills.append):
-            yield thing.name, stretch
+    for component in layout.components:
+        for stretch in layout.entries(component.name, fills.append):
+            yield component.name, stretch
 
 
 def keys(layout: Layout) -> list[str]:
@@ -116,7 +116,7 @@ def keys(layout: Layout) -> list[str]:
 
 
 def positions(layout: Layout) -> dict[str, tuple[str, str]]:
-    """Return the thing and position of each key."""
+    """Return the component and position of each key."""
     return {
         key: (name, stretch.positions.text(row))
         for name, stretch in stretches(layout)
@@ -125,17 +125,19 @@ def positions(layout: Layout) -> dict[str, tuple[str, str]]:
 
 
 def contents(layout: Layout) -> dict[str, str]:
-    """Return the digest of each thing's entries."""
+    """Return the digest of each component's entries."""
     fills: list[bytes] = []
     return {
-        thing.name: section_content(one.entries for one in layout.entries(thing.name, fills.append))
-        for thing in layout.things
+        component.name: section_content(
+            one.entries for one in layout.entries(component.name, fills.append)
+        )
+        for component in layout.components
     }
 
 
-def test_names_of_things_are_unlike_and_each_has_its_entries(place: Place) -> None:
+def test_names_of_components_are_unlike_and_each_has_its_entries(place: Place) -> None:
     layout = place.open()
-    names = [thing.name for thing in layout.things]
+    names = [component.name for component in layout.components]
     assert len(names) == len({*names})
     assert {name for name, _ in stretches(layout)} == {*names}
     assert {stretch.entries.schema for _, stretch in stretches(layout)} == {ENTRY_SCHEMA}
@@ -177,7 +179,7 @@ def test_equal_snapshots_have_equal_contents_and_origins(place: Place) -> None:
     one, another = place.open(), place.open()
     before = contents(one)
     assert contents(another) == before
-    assert list(one.things) == list(another.things)
+    assert list(one.components) == list(another.components)
     place.shrink()
     assert contents(place.open()) != before
 
@@ -187,10 +189,13 @@ def test_equal_origins_have_equal_contents(place: Place) -> None:
     old = contents(before)
     place.grow()
     after = place.open()
-    new, origins = contents(after), {thing.name: thing.origin for thing in before.things}
-    for thing in after.things:
-        if thing.origin and thing.origin == origins.get(thing.name):
-            assert new[thing.name] == old[thing.name]
+    new, origins = (
+        contents(after),
+        {component.name: component.origin for component in before.components},
+    )
+    for component in after.components:
+        if component.origin and component.origin == origins.get(component.name):
+            assert new[component.name] == old[component.name]
 
 
 def test_totals_count_what_the_copy_is_made_of(place: Place) -> None:
@@ -218,25 +223,30 @@ def test_each_entry_is_in_one_section_and_stays_there_when_others_come(
 ) -> None:
     layout = place.open()
     bounds: dict[str, list[str]] = {}
-    for thing in layout.things:
-        pieces = pieces_of(layout, thing.name, [""], max_rows)
+    for component in layout.components:
+        pieces = pieces_of(layout, component.name, [""], max_rows)
         assert keys_of(pieces) == [
-            k for n, s in stretches(layout) if n == thing.name for k in s.entries["key"].to_pylist()
+            k
+            for n, s in stretches(layout)
+            if n == component.name
+            for k in s.entries["key"].to_pylist()
         ]
         assert all(piece.rows <= max_rows for piece in pieces)
-        bounds[thing.name] = [piece.start for piece in pieces]
+        bounds[component.name] = [piece.start for piece in pieces]
     place.grow()
     grown = place.open()
-    for thing in grown.things:
-        inherited = bounds.get(thing.name, [""])
-        pieces = pieces_of(grown, thing.name, inherited, max_rows)
+    for component in grown.components:
+        inherited = bounds.get(component.name, [""])
+        pieces = pieces_of(grown, component.name, inherited, max_rows)
         assert {piece.bound for piece in pieces} == {*range(len(inherited))}
         assert [piece.start for piece in pieces if piece.start in inherited] == inherited
         assert len(keys_of(pieces)) == len({*keys_of(pieces)})
     assert sorted(keys(grown)) == sorted(
         key
-        for thing in grown.things
-        for key in keys_of(pieces_of(grown, thing.name, bounds.get(thing.name, [""]), max_rows))
+        for component in grown.components
+        for key in keys_of(
+            pieces_of(grown, component.name, bounds.get(component.name, [""]), max_rows)
+        )
     )
 
 

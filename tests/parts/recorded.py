@@ -6,14 +6,8 @@ from typing import Any
 
 from tables import md5_of
 
-from prefect_freight.control.manifest import (
-    CHECKSUM_BYTES,
-    NO_CHECKSUM,
-    Manifest,
-    Records,
-    checksums_key,
-    read_table,
-)
+from prefect_freight.control.manifest import CHECKSUM_BYTES, NO_CHECKSUM, Manifest, checksums_key
+from prefect_freight.control.manifest_reader import ManifestReader, read_table
 from prefect_freight.control.runs import run_of, write_run
 from prefect_freight.model import ENTRY_SCHEMA, Format, Job, Options, Plan, Round
 from prefect_freight.sources import Source
@@ -52,7 +46,7 @@ def close_night(destination: Store, job: Job, manifest: Manifest) -> None:
 
 def entries_of(destination: Store, manifest: Manifest) -> dict[str, dict[str, Any]]:
     """Return all entries of the copy that a manifest describes, by their keys."""
-    records, columns = Records(destination), [*ENTRY_SCHEMA.names, "round"]
+    records, columns = ManifestReader(destination), [*ENTRY_SCHEMA.names, "round"]
     rows = [
         row
         for section in manifest.sections

@@ -1,4 +1,4 @@
-"""How the entries of a thing are cut into sections, and when two sections are equal."""
+"""How the entries of a component are cut into sections, and when two sections are equal."""
 
 import pyarrow as pa
 import pytest

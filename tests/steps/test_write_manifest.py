@@ -38,7 +38,7 @@ def spend(history: History, copy: MemoryStore, *changes: Change, rows: int = 12)
 
 
 def layers(manifest: Manifest, name: str = "a") -> list[int]:
-    """Return from how many areas each section of a thing is read."""
+    """Return from how many areas each section of a component is read."""
     return [len(section.areas) for section in manifest.by_name[name]]
 
 

@@ -21,7 +21,8 @@ from recorded import close_night, plan_night
 from runners import export_at_once
 from servers import S3Server
 
-from prefect_freight.control.manifest import Records, read_manifest
+from prefect_freight.control.manifest import read_manifest
+from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.runs import list_runs, read_last
 from prefect_freight.control.status import read_status
 from prefect_freight.errors import FreightError, InputError
@@ -186,7 +187,7 @@ def test_of_many_arrays_each_part_is_read_once_at_most(history: History) -> None
     assert plan.objects == 1
     assert max(parts(copy, "read").values()) == 1
     copy.forget()
-    records = Records(copy)
+    records = ManifestReader(copy)
     for section in changed.sections:  # as verification reads all of the copy
         records.entries(section, ["size"])
     assert max(parts(copy, "read").values()) <= 2  # chunks, and beside them those that changed

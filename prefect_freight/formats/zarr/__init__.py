@@ -1,6 +1,6 @@
 """What a copy is made of, as Zarr 2 or Zarr 3: all that knows Zarr is in this folder.
 
-`layout` divides a snapshot into things and gives their entries, by `documents` (a node as the
+`layout` divides a snapshot into components and gives their entries, by `documents` (a node as the
 format has it) and `chunks` (the entries of its chunks). `documents` uses `codecs`, `dtypes`,
 `fill`, `masks`, `grid` and `chunk_keys`, one for each field that the formats spell differently;
 `consolidated` puts all documents into one. `ordering` says in which round changes are made, and

@@ -1,4 +1,4 @@
-"""The copy of a snapshot as a Zarr store: its things are the chunks of each array, and metadata."""
+"""The copy of a snapshot as a Zarr store: its components are each array's chunks, and metadata."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from prefect_freight.formats import Thing
+from prefect_freight.formats import Component
 from prefect_freight.formats.zarr.chunks import chunk_stretches
 from prefect_freight.formats.zarr.consolidated import CONSOLIDATED_KEY, plan_consolidated
 from prefect_freight.formats.zarr.documents import TargetArray, TargetGroup, plan_array, plan_group
@@ -47,10 +47,10 @@ class ZarrLayout:
         return {"arrays": len(self._arrays), "groups": len(self._targets) - len(self._arrays)}
 
     @property
-    def things(self) -> Sequence[Thing]:
+    def components(self) -> Sequence[Component]:
         """The chunks of each array, in the order of their paths, then all metadata."""
         groups = [target.path for target in self._targets if isinstance(target, TargetGroup)]
-        return [*self._things, Thing(METADATA, "", {"groups": groups})]
+        return [*self._things, Component(METADATA, "", {"groups": groups})]
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:
         """Yield the chunks of an array by their coordinates, or documents, deepest first."""
@@ -90,13 +90,13 @@ def _plan(node: Node, format_: Format) -> Target:
     return plan(node.path, node.document, format_)
 
 
-def _array_thing(array: TargetArray, content: str) -> Thing:
+def _array_thing(array: TargetArray, content: str) -> Component:
     reading = reading_of(array.documents)
     fill = digest(array.fill_chunk) if array.fill_chunk is not None else None
     made_of: list[Any] = [content, array.path, array.grid, reading.identity, fill]
     origin = digest(json.dumps(made_of).encode()) if content else ""
     facts = {"reading": dataclasses.asdict(reading)}
-    return Thing(array.path, origin, facts, f"{len(array.grid)} axes")
+    return Component(array.path, origin, facts, f"{len(array.grid)} axes")
 
 
 def _depth_position(path: str) -> str:

@@ -13,7 +13,7 @@ from prefect_freight.formats.zarr.consolidated import CONSOLIDATED_KEY, without_
 from prefect_freight.formats.zarr.names import METADATA
 from prefect_freight.formats.zarr.withdraw import DOCUMENT_PATTERN, Reading, plan_withdrawals
 from prefect_freight.model import Format, Round
-from prefect_freight.plan.entries import delete_entries, inline_entries
+from prefect_freight.plan.entries import combined, delete_entries, inline_entries
 from prefect_freight.plan.sections import Section
 
 PARENT = r"/?[^/]*$"
@@ -72,7 +72,9 @@ class ZarrOrdering:
     @cached_property
     def _documents_there(self) -> pa.Array:
         tables = [*self._state.keys({METADATA}), *self._state.touched(METADATA)]
-        keys = pa.concat_arrays([_one(table["key"]) for table in tables] or [_no_keys()]).unique()
+        keys = pa.concat_arrays(
+            [combined(table["key"]) for table in tables] or [_no_keys()]
+        ).unique()
         return keys.filter(pc.match_substring_regex(keys, DOCUMENT_PATTERN))
 
     def early_deletes(self, keys: pa.Array, nodes: pa.Array) -> pa.BooleanArray:
@@ -99,10 +101,6 @@ def _parents(keys: pa.Array) -> pa.Array:
 
 def _is_in(values: pa.Array, wanted: Iterable[str]) -> pa.BooleanArray:
     return pc.is_in(values, pa.array(sorted(wanted), pa.string()))
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks()
 
 
 def _no_keys() -> pa.Array:

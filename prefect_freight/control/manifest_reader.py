@@ -1,0 +1,161 @@
+"""Reading manifests: the entries of sections, from all the areas that hold them."""
+
+import dataclasses
+import io
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from prefect_freight.control.manifest import (
+    CHECKSUM_BYTES,
+    NO_CHECKSUM,
+    NO_ROWS,
+    Manifest,
+    checksums_key,
+    read_manifest,
+)
+from prefect_freight.control.version1 import ROWS_OF_NODE
+from prefect_freight.errors import NotFoundError, UnsoundError
+from prefect_freight.model import Action
+from prefect_freight.plan.entries import combined, no_rows
+from prefect_freight.plan.sections import Section
+from prefect_freight.retry import retrying
+from prefect_freight.stores import Store
+
+PARTS_IN_MEMORY = 4
+
+
+class ManifestReader:
+    """The manifests at a destination, read as they are asked for; a few parts stay in memory.
+
+    Many small sections lie in one part, and are mostly asked for in its order, so that each part is
+    read once.
+    """
+
+    def __init__(self, destination: Store) -> None:
+        self._destination = destination
+        self._manifests: dict[str, Manifest] = {}
+        self._tables: OrderedDict[tuple[str, tuple[str, ...]], pa.Table] = OrderedDict()
+
+    def manifest(self, area: str) -> Manifest:
+        """Return the manifest of an area; raises `UnsoundError` if there is none."""
+        manifest = read_manifest(self._destination, area)
+        if manifest is None:
+            raise UnsoundError(
+                f"expected the manifest of an export at {self._destination.url}/{area}, found "
+                "none that can be read. Run the same command again"
+            )
+        return manifest
+
+    def _home(self, area: str) -> Manifest:
+        """Return the manifest of an area, maybe without sections, of which many lists are many."""
+        if area not in self._manifests:
+            self._manifests[area] = dataclasses.replace(self.manifest(area), sections=())
+        return self._manifests[area]
+
+    def add(self, manifest: Manifest) -> None:
+        """Take a manifest that need not be read any more."""
+        self._manifests[manifest.area] = manifest
+
+    def entries(self, section: Section, columns: Iterable[str]) -> pa.Table:
+        """Return the given columns of all entries that the copy has of a section.
+
+        And `layer`, the number (in `section.areas`) of the one that holds the row. `round` may be
+        asked for as if it were a column.
+        """
+        columns = tuple(dict.fromkeys(("key", "action", *columns)))
+        layers = [
+            _with_layer(table, number)
+            for number, area in enumerate(section.areas)
+            for table in self._rows(area, section, columns)
+        ]
+        if not layers:
+            return _with_layer(NO_ROWS.select(columns), 0)
+        return _overlaid(layers)
+
+    def _rows(self, area: str, section: Section, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+        manifest = self._home(area)
+        stored = tuple(name for name in columns if name != "round")
+        for part, rows in manifest.places.get((section.name, section.start), ()):
+            table = self.read_part(f"{area}/{part.key}", stored)
+            if rows.stop >= 0:
+                table = table.slice(rows.first, rows.stop - rows.first)
+            elif rows.stop == ROWS_OF_NODE:
+                nodes = self.read_part(f"{area}/{part.key}", ("node",))["node"]
+                table = table.filter(pc.equal(nodes, section.name))
+            if "round" in columns:
+                table = table.append_column("round", pa.repeat(part.round.value, table.num_rows))
+            yield table.select(columns)
+
+    def read_part(self, key: str, columns: tuple[str, ...]) -> pa.Table:
+        """Return columns of one file of a manifest, with the checksums that were put beside it."""
+        if (key, columns) not in self._tables:
+            table = read_table(self._destination, key, list(columns))
+            if "kept" in columns and "kept" not in table.column_names:  # in version 1
+                table = table.append_column("kept", no_rows(table.num_rows)).select(columns)
+            if "checksum" in columns:
+                table = _with_checksums(table, self._read_checksums(key))
+            self._tables[key, columns] = table
+            while len(self._tables) > PARTS_IN_MEMORY:
+                self._tables.popitem(last=False)
+        self._tables.move_to_end((key, columns))
+        return self._tables[key, columns]
+
+    def _read_checksums(self, key: str) -> bytes:
+        try:
+            return retrying(lambda: self._destination.read(checksums_key(key)))
+        except NotFoundError:
+            return b""
+
+
+def read_table(destination: Store, key: str, columns: list[str] | None = None) -> pa.Table:
+    """Return the rows of one Parquet file of the control area.
+
+    Raises `UnsoundError` if it is not there, or is damaged: whoever needs it cannot rely on what
+    was recorded.
+    """
+    place = f"expected a Parquet file of an export's records at {destination.url}/{key}"
+    try:
+        data = retrying(lambda: destination.read(key))
+    except NotFoundError as error:
+        raise UnsoundError(f"{place}, found none. Run the same command again") from error
+    try:
+        with io.BytesIO(data) as file:
+            return pq.read_table(file, columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UnsoundError(
+            f"{place}, found {len(data)} bytes that are none. Run the same command again"
+        ) from error
+
+
+def _with_layer(table: pa.Table, number: int) -> pa.Table:
+    return table.append_column("layer", pa.repeat(pa.scalar(number, pa.int32()), table.num_rows))
+
+
+def _overlaid(layers: list[pa.Table]) -> pa.Table:
+    """Return the rows that no later layer has a row of the same key over, without deletes."""
+    table = pa.concat_tables(layers)
+    newest = layers[-1]["layer"][0].as_py() if layers[-1].num_rows else 0
+    if newest:
+        later = pc.greater(table["layer"], 0)
+        over = table.filter(later)
+        # Of several changes of one key the newest counts.
+        last = over.group_by("key").aggregate([("layer", "max")])
+        where = pc.index_in(table["key"], combined(last["key"]))
+        winner = combined(last["layer_max"]).take(combined(where))
+        table = table.filter(pc.fill_null(pc.equal(table["layer"], winner), True))
+    return table.filter(pc.equal(table["action"], Action.PUT.value))
+
+
+def _with_checksums(table: pa.Table, data: bytes) -> pa.Table:
+    if len(data) != CHECKSUM_BYTES * table.num_rows:
+        return table
+    column = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(CHECKSUM_BYTES), table.num_rows, [None, pa.py_buffer(data)]
+    ).cast(pa.binary())
+    put = pc.if_else(pc.equal(column, NO_CHECKSUM), pa.scalar(None, pa.binary()), column)
+    checksums = pc.coalesce(put, combined(table["checksum"]))
+    return table.set_column(table.schema.get_field_index("checksum"), "checksum", checksums)
