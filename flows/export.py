@@ -116,6 +116,7 @@ def run_export_flow(
     Where no server is configured, Prefect's embedded one starts, and gets the time that it needs.
     Raises what `prefect_freight.exporting.export` raises.
     """
+    # A block passed as an object stays in this process; Prefect stores its fields masked.
     given_source = source_block(source, source_config) if source_config else source
     given_destination = ObjectStore.from_config(destination, config) if config else destination
     with temporary_settings(

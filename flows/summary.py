@@ -21,6 +21,7 @@ def short_name(place: str) -> str:
     if place.startswith("block:"):
         return place.rsplit("/", 1)[-1]
     parts = urlsplit(place)
+    # The last part alone: users and passwords stand before the path, tokens behind it.
     last = parts.path.rstrip("/").rsplit("/", 1)[-1] or parts.hostname or "?"
     return last if len(last) <= MAX_NAME else last[: MAX_NAME - 1] + "…"
 
@@ -99,6 +100,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
 
 
 def _failures(failures: Sequence[Failure]) -> str:
+    # An artifact is read by people and held in Prefect's database, where megabytes hurt.
     rows = [(_code(f.key), f.action.value, f.message) for f in failures[:MAX_FAILURES_SHOWN]]
     more = len(failures) - len(rows)
     more_text = f"\n\nand {more:,} more; the marker lists them all" if more else ""
@@ -112,6 +114,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     """Return text that ends neither its cell nor its line."""
+    # A message may hold what a server said: lines and bars of its own would break the table.
     one_line = " ".join(text.split())
     short = one_line if len(one_line) <= MAX_CELL else one_line[: MAX_CELL - 1] + "…"
     return short.replace("|", "\\|")

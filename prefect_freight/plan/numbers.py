@@ -24,6 +24,7 @@ def format_duration(seconds: float) -> str:
     >>> format_duration(3_725), format_duration(39), format_duration(0.25)
     ('1 h 2 min', '39 s', '0.2 s')
     """
+    # A tenth matters to who tries a small export, and to nobody after that.
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -41,9 +41,10 @@ STUCK_S = 120
 FOREIGN = {"notes.txt": b"mine", "g/readme": b"mine too", "zz/deep/er": b""}
 """Objects of somebody else, under keys that no copy here has or reads."""
 LEFT_BY_THE_DEAD = ".freight/lock"
+FAULTS = ["undisturbed", "killed", "flaky", "denied", "full", "ledger", "listener"]
 
 
-class Killed(AccessError):
+class KilledError(AccessError):
     """What a store answers to a process that was killed."""
 
 
@@ -173,10 +174,7 @@ class Walk:
     def any_fault(self) -> tuple[str, Callable[[str, str], None], Callable[[Event], None]]:
         """Return a fault, as what the store and the listener do."""
         rng, lock = random.Random(self.rng.random()), threading.Lock()
-        kind = self.rng.choice(
-            ["undisturbed", "undisturbed", "killed", "killed", "flaky", "denied", "full", "ledger"]
-            + ["listener"]
-        )
+        kind = self.rng.choice([*FAULTS, *FAULTS[:2]])
         left = self.rng.choice([rng.randint(0, 15), rng.randint(0, 80)])
 
         def one_less() -> int:
@@ -188,7 +186,7 @@ class Walk:
         def script(operation: str, key: str) -> None:
             changes = operation in ("write", "delete")
             if kind == "killed" and (left < 0 or (changes and one_less() < 0)):
-                raise Killed("killed")
+                raise KilledError("killed")
             if kind == "flaky" and rng.random() < 0.02:
                 raise TransientError(f"{operation} of {key}: try again")
             if kind == "full" and changes and operation == "write" and one_less() < 0:
@@ -208,6 +206,10 @@ class Walk:
 
         name = f"{kind} {left}" if kind in ("killed", "full", "listener") else kind
         return name, script, on_event
+
+    def is_denied(self, key: str) -> bool:
+        """Say whether nobody may ever write this key, here one in seven."""
+        return zlib.crc32(f"{self.seed} {key}".encode()) % 7 == 0
 
     def damage_records(self) -> None:
         """Cut off, empty, spoil or remove a file of the control area."""
@@ -276,7 +278,9 @@ class Walk:
             except FreightError as error:
                 ends.append(f"{type(error).__name__}: {str(error)[:80]}")
 
-        threads = [threading.Thread(target=take, args=some) for some in zip(refs, options)]
+        threads = [
+            threading.Thread(target=take, args=some) for some in zip(refs, options, strict=True)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -328,7 +332,9 @@ def walk(seed: int, run: Run = RUNNERS["plain"]) -> Walk:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def walks(seed: int, seconds: float, run: Run = RUNNERS["plain"]) -> tuple[int, Counter[str], list]:
+def walks(
+    seed: int, seconds: float, run: Run = RUNNERS["plain"]
+) -> tuple[int, Counter[str], list[str]]:
     """Walk until the time is over; return how many walks, what they met, and what they found."""
     began, number = time.monotonic(), 0
     counts: Counter[str] = Counter()
