@@ -50,6 +50,7 @@ class Progressing:
         seconds = self._clock() - self._began if self._began is not None else 0.0
         done = self.objects / self.total_objects if self.total_objects else 0.0
         left = f"{format_duration(seconds / done - seconds)} left" if done else ""
+        # What is left of a plan that is done is the verification, whose time nobody knows.
         left = "" if done >= 1 else left
         return (
             f"{self.objects}/{self.total_objects} objects  "
@@ -155,6 +156,7 @@ class PlainLines:
 
     def _say(self, text: str) -> None:
         self._printed_at = time.monotonic()
+        # At once, since who reads a pipe or a log wants to know now that it still moves.
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
 
 
@@ -196,6 +198,7 @@ def print_preview(preview: Preview) -> None:
 def print_status(status: Status) -> None:
     """Print the exports that a destination has seen on standard output."""
     console = Console()
+    # Else rich takes 80 columns for a file, and folds what a script wants to find in a line.
     if not console.is_terminal:
         console = Console(width=WIDE)
     console.print(f"Exports at {status.destination}", highlight=False, soft_wrap=True)

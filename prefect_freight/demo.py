@@ -36,6 +36,7 @@ def make_repository(path: str) -> "icechunk.Repository":
             f"expected no folder or an empty one at {path}, found {os.listdir(path)[0]!r} in it. "
             "Give another directory"
         )
+    # Its warning about local disks and many writers is not for who looks at a demonstration.
     icechunk.set_logs_filter(os.environ.get("ICECHUNK_LOG", "error"))
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(path))
     first = _commit(repository, "Surface fields of the first two days", _write_surface)
@@ -88,6 +89,7 @@ Try next:
 def _bin() -> str:
     """Return what has to stand before this environment's commands, as they are found from here."""
     folder = os.path.dirname(sys.executable)
+    # What is printed is to be pasted: it has to work in the shell that the user has here.
     if folder in os.environ.get("PATH", "").split(os.pathsep):
         return ""
     near = os.path.relpath(folder)
