@@ -34,7 +34,9 @@ class ZarrLayout:
         self._targets = [_plan(node, format_) for node in nodes]
         self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
         contents = {node.path: node.content for node in nodes}
-        self._chunk_components = [_chunks_component(t, contents[path]) for path, t in self._arrays.items()]
+        self._chunk_components = [
+            _chunks_component(t, contents[path]) for path, t in self._arrays.items()
+        ]
 
     @property
     def notes(self) -> tuple[str, ...]:
