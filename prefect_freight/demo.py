@@ -8,6 +8,7 @@ import base64
 import os
 import struct
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,12 +68,17 @@ def run_demo(directory: str) -> None:
 
 def _next_steps(repository: str, copy: str, marker: str) -> str:
     bin_, other = _bin(), os.path.join(os.path.dirname(copy), "v1.zarr")
+    with_xarray = (
+        f"""
+  {bin_}python -c "import xarray; print(xarray.open_zarr('{copy}', group='surface'))\""""
+        if find_spec("xarray")
+        else ""
+    )
     return f"""
 The copy is in {copy}, a plain Zarr 2 store; {marker} there means that it is whole.
 
 Open it:
-  {bin_}python -c "import zarr; print(zarr.open_group('{copy}', mode='r').tree())"
-  {bin_}python -c "import xarray; print(xarray.open_zarr('{copy}', group='surface'))"
+  {bin_}python -c "import zarr; print(zarr.open_group('{copy}', mode='r').tree())"{with_xarray}
 
 Try next:
   {bin_}freight export {repository} {copy}

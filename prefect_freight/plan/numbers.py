@@ -47,7 +47,7 @@ def format_rate(size: float, seconds: float) -> str:
 def summary_rows(report: ExportReport) -> list[tuple[str, str]]:
     """Return the summary of an export, as names and values."""
     return [
-        ("Objects transferred", str(report.objects_transferred)),
+        ("Objects transferred", f"{report.objects_transferred:,}"),
         ("Data transferred", format_bytes(report.bytes_transferred)),
         ("Export time", format_duration(report.seconds)),
         ("Transfer rate", format_rate(report.bytes_transferred, report.seconds)),
