@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "fixtures_faults",
+    "fixtures_bulk",  # which imports the one before it
     "fixtures_prefect",
     "fixtures_repositories",
     "fixtures_runners",

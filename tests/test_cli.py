@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command import FREIGHT, freight
+from runners import export_at_once
 from servers import S3Server
 
 from prefect_freight.stores.urls import open_store
@@ -121,9 +122,9 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
     done = freight("export", weather, tmp_path / "copy", "--dry-run", "--json")
     said = json.loads(done.stdout)
     assert not (tmp_path / "copy").exists()
-    report = json.loads(freight("export", weather, tmp_path / "copy", "--json").stdout)
-    assert sum(r["puts"] for r in said["rounds"].values()) == report["objects_transferred"]
-    assert sum(r["bytes"] for r in said["rounds"].values()) == report["bytes_transferred"]
+    report = export_at_once(weather, tmp_path / "copy")
+    assert sum(r["puts"] for r in said["rounds"].values()) == report.objects_transferred
+    assert sum(r["bytes"] for r in said["rounds"].values()) == report.bytes_transferred
     assert said["nodes"]["surface/time"]["puts"] == 3  # .zarray, .zattrs and a chunk
     again = freight("export", weather, tmp_path / "copy", "--dry-run").stdout
     assert "nothing to do" in again
@@ -133,8 +134,8 @@ def test_status_lists_every_export_and_says_which_one_lies_there(
     weather: Path, tmp_path: Path
 ) -> None:
     assert "None" in freight("status", tmp_path / "copy").stdout
-    freight("export", weather, tmp_path / "copy", "--ref", "v1")
-    freight("export", weather, tmp_path / "copy")
+    export_at_once(weather, tmp_path / "copy", ref="v1")
+    export_at_once(weather, tmp_path / "copy")
     first, second = json.loads(freight("status", tmp_path / "copy", "--json").stdout)["runs"]
     assert (first["run"]["ref"], first["run"]["state"], first["is_current"]) == (
         "v1",

@@ -1,10 +1,13 @@
 """The deployment in deployments/, on a real server, run by a real worker."""
 
+import importlib
+import inspect
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 import zarr
 from fixtures_prefect import PrefectServer
 from prefect.client.orchestration import get_client
@@ -17,6 +20,20 @@ from prefect_freight.blocks import IcechunkRepository, ObjectStore
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 
 
+def test_each_deployment_names_a_flow_and_parameters_that_it_takes() -> None:
+    deployments = yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text())["deployments"]
+    blocks = yaml.safe_load((DEPLOYMENTS / "blocks.yaml").read_text())
+    assert deployments
+    for deployment in deployments:
+        module, _, name = deployment["entrypoint"].partition(":")
+        taken = inspect.signature(getattr(importlib.import_module(module), name).fn).parameters
+        assert deployment["parameters"].keys() <= taken.keys()
+        named = [p for p in deployment["parameters"].values() if p.startswith("block:")]
+        assert named
+        assert all(reference.rpartition("/")[2] in str(blocks) for reference in named)
+
+
+@pytest.mark.slow
 def test_a_worker_runs_the_nightly_export(
     prefect_server: PrefectServer, weather: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,15 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "group becomes an array": (delete("g"), create("g")),
 }
 
+NEXT: tuple[Change, ...] = (
+    create("a", dtype="f8"),
+    write("g/b", slice(0, 3), 9),
+    delete("g/h/c"),
+    create("n"),
+)
+OTHER: tuple[Change, ...] = (resize("g/b", 12, 4), create("n", 5, chunks=(2,)))
+"""Changes of every kind at once; and what another export after them changes."""
+
 NAMES = st.sampled_from(["a", "g/b", "g/h/c", "n"])
 RANDOM_CHANGE: st.SearchStrategy[Change] = st.one_of(
     st.builds(create, NAMES, st.integers(0, 9), chunks=st.sampled_from([(2,), (3,)])),
@@ -47,6 +56,7 @@ RANDOM_CHANGE: st.SearchStrategy[Change] = st.one_of(
     st.builds(lambda n: attributes("", n=n), st.integers(0, 3)),
 )
 
+LARGE_BASE: tuple[Change, ...] = (create("a", 40, chunks=(1,)), create("g/b", 7), create("g/h/c"))
 LARGE_CHANGE: st.SearchStrategy[Change] = st.one_of(
     RANDOM_CHANGE,
     st.builds(create, NAMES, st.integers(20, 90), chunks=st.just((1,))),

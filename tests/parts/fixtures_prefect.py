@@ -1,7 +1,12 @@
 """A real Prefect server, one a session, with a database and a home of its own."""
 
+import contextlib
+import fcntl
+import importlib.metadata
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sysconfig
 import time
@@ -30,8 +35,7 @@ class PrefectServer:
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of a process that uses this server."""
-        kept = {name: value for name, value in os.environ.items() if "PREFECT" not in name}
-        return kept | {
+        return _without_prefect() | {
             "PREFECT_HOME": str(self.client_home),
             "PREFECT_API_URL": self.api_url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -61,7 +65,40 @@ class PrefectServer:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+def prefect_database(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a new database of Prefect's server: to be copied, since to make one takes long.
+
+    It is made once a version and machine, and not once a process of pytest.
+    """
+    folder = pytestconfig.cache.mkdir("prefect") if pytestconfig.cache else None
+    folder = folder or tmp_path_factory.mktemp("prefect-database")
+    made = folder / f"{importlib.metadata.version('prefect')}.db"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        if not made.exists():
+            home = tmp_path_factory.mktemp("prefect-home")
+            subprocess.run(
+                [SCRIPTS / "prefect", "server", "database", "upgrade", "--yes"],
+                env=_without_prefect() | {"PREFECT_HOME": str(home)},
+                check=True,
+                capture_output=True,
+                timeout=START_WITHIN_S,
+            )
+            with contextlib.closing(sqlite3.connect(home / "prefect.db")) as database:
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it is in the one file
+            shutil.copy(home / "prefect.db", made.with_suffix(".new"))
+            made.with_suffix(".new").replace(made)
+    return made
+
+
+def _without_prefect() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if "PREFECT" not in name}
+
+
+@pytest.fixture(scope="session")
+def prefect_server(
+    prefect_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrefectServer]:
     """Return a server that flows of this process use, and those of others that are told of it."""
     from prefect.context import _temporary_global_settings_context, get_settings_context
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
@@ -69,6 +106,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     folder, (port,) = tmp_path_factory.mktemp("prefect"), free_ports(1)
     server = PrefectServer(f"http://127.0.0.1:{port}/api", folder / "server", folder / "client")
     server.client_home.mkdir()
+    server.home.mkdir()
+    shutil.copy(prefect_database, server.home / "prefect.db")
     where = ("--host", "127.0.0.1", "--port", str(port))
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(

@@ -53,6 +53,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if "flow" in (parameters.get("export"), parameters.get("exporter")):
-            marker = item.get_closest_marker("by_flow_too")
-            if not marker or not all(part in item.name for part in marker.args):
+            quick = [marker.args for marker in item.iter_markers("by_flow_too")]
+            if not any(all(part in item.name for part in parts) for parts in quick):
                 item.add_marker(pytest.mark.slow)

@@ -1,7 +1,7 @@
 """Folders of plain files that are changed step by step, and random changes of them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -21,6 +21,15 @@ class Folder:
     @property
     def url(self) -> str:
         return f"objects+file://{self.path}"
+
+    def become(self, files: Mapping[str, bytes]) -> None:
+        """Hold these files, written anew where others lay; equal ones stay the files they are."""
+        now = {str(p.relative_to(self.path)): p for p in self.path.rglob("*") if p.is_file()}
+        for key in now.keys() - files.keys():
+            remove(key)(self.path)
+        for key, blob in files.items():
+            if key not in now or now[key].read_bytes() != blob:
+                put(key, blob)(self.path)
 
     def change(self, *changes: FileChange) -> None:
         """Apply changes."""
@@ -101,7 +110,7 @@ BASE: tuple[FileChange, ...] = (
     put("d/deep/y", b""),
     many("many/", 20),
 )
-FILE_CHANGES: dict[str, tuple[FileChange, ...]] = {
+CHANGES: dict[str, tuple[FileChange, ...]] = {
     "nothing": (),
     "file changed": (put("a", b"longer than before"),),
     "file of the same size and time": (overwrite("a"), overwrite("d/x")),
@@ -124,14 +133,24 @@ FILE_CHANGES: dict[str, tuple[FileChange, ...]] = {
     "odd names": (put("a b/é+%2F/日本", b"1"), put("#?&=[x]{y}*~", b"2")),
 }
 """Every kind of change of a folder, by name."""
+NEXT: tuple[FileChange, ...] = (
+    *CHANGES["folder and file change places"],
+    *CHANGES["odd names"],
+    many("many/", 12, size=5),
+    put("n", b"new"),
+)
+OTHER: tuple[FileChange, ...] = (*CHANGES["file of the same size and time"], put("n", b"newer"))
+"""Changes of every kind at once; and what another export after them changes."""
 
 KEYS = st.sampled_from(
     ["a", "a/b", "d", "d/x", "d/x/y", "d/deep/y", "n", "é z", "_SUCCESS", "d/_SUCCESS"]
 )
-RANDOM_FILE_CHANGE: st.SearchStrategy[FileChange] = st.one_of(
+RANDOM_CHANGE: st.SearchStrategy[FileChange] = st.one_of(
     st.builds(put, KEYS, st.binary(max_size=3)),
     st.builds(overwrite, KEYS),
     st.builds(remove, KEYS),
     st.builds(rename, KEYS, KEYS),
     st.builds(many, st.sampled_from(["many/", "d/", "n"]), st.integers(0, 30)),
 )
+LARGE_BASE, LARGE_CHANGE = BASE, RANDOM_CHANGE
+"""Enough for several sections of a few objects."""

@@ -10,9 +10,20 @@ from runners import export_at_once
 
 from prefect_freight.exporting import dry_run
 
+FULL = {"dtype changed", "group deleted", "array becomes a group"}
+"""Of full exports: all is put whatever has changed, so these stand for the others."""
 
-@pytest.mark.parametrize("from_ref", [None, "last"])
-@pytest.mark.parametrize("name", CHANGES)
+
+@pytest.mark.parametrize(
+    ("name", "from_ref"),
+    [
+        pytest.param(
+            name, base, marks=[] if base or name in FULL else pytest.mark.slow, id=f"{name}-{base}"
+        )
+        for name in CHANGES
+        for base in (None, "last")
+    ],
+)
 def test_it_counts_what_the_export_then_does(
     tmp_path: Path, name: str, from_ref: str | None
 ) -> None:

@@ -1,5 +1,6 @@
 """However an export ends, it ends in the same way under both runners."""
 
+import functools
 import itertools
 import json
 import signal
@@ -30,21 +31,21 @@ from prefect_freight.stores.urls import open_store
 CHUNKS, THREADS, NTH = 300, 4, 100
 """Two batches; what goes wrong does so at the n-th chunk."""
 UNIT = 4000
-"""Chunks of a unit at least."""
+"""Objects of a unit at least."""
 NO_PROCESS = 2**22 + 1
-type Run = Callable[[Path, ScriptedStore], ExportReport]
+type Run = Callable[..., ExportReport]
 
 
 @pytest.fixture(params=["plain", "prefect"])
 def run(request: pytest.FixtureRequest) -> Run:
     """Return a function that exports by one of the runners."""
     if request.param == "plain":
-        return lambda source, store: export(source, store, concurrency=THREADS, settle_s=0)
+        return functools.partial(export, concurrency=THREADS, settle_s=0)
     request.getfixturevalue("prefect_server")
 
-    def by_flow(source: Path, store: ScriptedStore) -> ExportReport:
+    def by_flow(source: Path | str, store: ScriptedStore, **options: str) -> ExportReport:
         report: ExportReport = export_repo(
-            str(source), ScriptedObjectStore.of(store), concurrency=THREADS
+            str(source), ScriptedObjectStore.of(store), concurrency=THREADS, **options
         )
         return report
 
@@ -276,10 +277,12 @@ def test_an_export_that_is_refused_leaves_nothing(
 
 @pytest.fixture(scope="module")
 def units(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a repository whose chunks are three units."""
-    history = History(tmp_path_factory.mktemp("units") / "repository")
-    history.commit(create("a", 3 * UNIT, chunks=(1,)))
-    return history.path
+    """Return a folder whose files are three units."""
+    folder = tmp_path_factory.mktemp("units") / "a"
+    folder.mkdir()
+    for number in range(3 * UNIT):
+        (folder / str(number)).touch()
+    return folder.parent
 
 
 @pytest.mark.parametrize(
@@ -302,6 +305,6 @@ def test_where_nothing_works_any_more_no_other_unit_is_begun(
 
     store.script = script
     with pytest.raises(IncompleteError, match=str(error)):
-        run(units, store)
+        run(f"objects+file://{units}", store, format="objects")
     nothing_moves(store)
     assert len(tried) <= 2 * most  # Prefect has two units under way, and the third is not begun

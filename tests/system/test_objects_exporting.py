@@ -2,16 +2,14 @@
 
 import functools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Machine, freight
+from command import freight
 from fixtures_faults import read_copy
 from folders import BASE, FileChange, Folder, many, overwrite, put, remove, rename
 from histories import data, tree
-from proxies import Fault, Rule, proxied
 from runners import Run, export_at_once
 from scripted import ScriptedStore
 from servers import S3Server
@@ -31,7 +29,6 @@ from prefect_freight.verifying import verify
 ship = functools.partial(export_at_once, format="objects")
 SUCCESS = r"(^|/)_SUCCESS$"
 PART_BYTES = 5 * 2**20
-OBJECTS, BATCH = 600, 250
 
 
 @pytest.fixture
@@ -294,14 +291,6 @@ def test_the_command_verifies_a_copy_of_plain_objects(folder: Folder, tmp_path: 
     assert (done.returncode, json.loads(done.stdout)["missing"]) == (1, ["d/x"])
 
 
-def put_many(s3: S3Server) -> Store:
-    """Return a place on S3 with many small objects."""
-    store = open_store(f"s3://{s3.new_bucket()}/source", s3.config())
-    for number in range(OBJECTS):
-        store.write(f"o/{number % 7}/{number}", b"%d" % number)
-    return store
-
-
 def test_an_object_in_parts_whose_tag_is_no_md5_is_an_object_like_any(
     s3: S3Server, tmp_path: Path
 ) -> None:
@@ -351,23 +340,3 @@ def in_parts(client: Any, bucket: str, key: str, parts: list[bytes]) -> None:
     ]
     client.complete_multipart_upload(MultipartUpload={"Parts": done}, **upload)
     assert "-" in client.head_object(**where)["ETag"]
-
-
-def test_a_killed_export_from_s3_to_s3_goes_on_elsewhere_where_it_was(
-    s3: S3Server, exporter: Callable[[str], Machine], tmp_path: Path
-) -> None:
-    source, config = put_many(s3), s3.yaml(tmp_path / "dest.yaml")
-    place, moved = f"s3://{s3.new_bucket()}/copy", r"^copy/o/"
-    rule = Rule(Fault.HANG, "PUT", moved, first=400)
-    with proxied(s3.endpoint_url, rule) as proxy:
-        plain = config.read_text()
-        config.write_text(plain.replace(s3.endpoint_url, proxy.endpoint_url))
-        (tmp_path / "source.yaml").write_text(plain)
-        options = ["--config", config, "--source-config", tmp_path / "source.yaml"]
-        command = [f"objects+{source.url}", place, "--format", "objects", *options]
-        exporter("one").kill(rule.hit.is_set, *command)
-        proxy.rules = []
-        report = exporter("another").run(*command)
-        assert proxy.puts(moved) <= OBJECTS + OBJECTS - BATCH
-    assert report["resumed"]
-    assert read_copy(open_store(place, s3.config())) == read_copy(source)

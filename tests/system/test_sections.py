@@ -5,28 +5,29 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from changes import LARGE_CHANGE
 from dying import DyingStore
 from histories import Change, History, create, data, write
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import LayoutCase, over_changes, over_layouts, ship
 from memory import MemoryStore
 from proxies import proxied
 from recorded import close_night, plan_night
 from runners import export_at_once
 from servers import S3Server
+from walks import Visit, quietly, states, visits, walk
 
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.runs import list_runs, read_last
 from prefect_freight.control.status import read_status
-from prefect_freight.errors import FreightError, InputError
+from prefect_freight.errors import InputError
 from prefect_freight.events import Event, Notice
+from prefect_freight.model import ExportReport
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
@@ -50,79 +51,57 @@ def refuse_a_second_attempt(event: Event) -> None:
     assert not (isinstance(event, Notice) and "copied anew" in event.text), event.text
 
 
-VISITS = st.lists(
-    st.tuples(
-        st.integers(0, 4),
-        st.sampled_from([None, "last", "last"]),
-        st.one_of(st.none(), st.integers(0, 60)),
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-def walk(
-    folder: Path,
-    changes: list[list[Change]],
-    visits: list[tuple[int, str | None, int | None]],
-    options: dict[str, Any],
-) -> None:
-    """Export one snapshot after another, some cut off, and compare where one came to its end."""
-    history = History(folder / "repository")
-    snapshots = [history.commit(*BASE), *(history.commit(*some) for some in changes)]
-    copy, format_ = folder / "copy", options["format"]
-    for visit, base, cut in [*visits, (0, "last", None)]:
-        ref = snapshots[visit % len(snapshots)]
-        store = DyingStore(open_store(str(copy)), 10**9 if cut is None else cut)
-        given_options = options | {"ref": ref, "from_ref": base}
-        with nullcontext() if cut is None else suppress(FreightError):
-            export_at_once(
-                history.path,
-                store,
-                concurrency=2,
-                on_event=refuse_a_second_attempt,
-                **given_options,
-            )
-        if not store.dead:
-            assert data(copy) == fresh(history.path, folder, ref, format_)
-            assert verify(copy).whole
-
-
 OPTIONS = st.fixed_dictionaries(
-    {
-        "format": st.sampled_from(["zarr2", "zarr3"]),
-        "section_rows": st.sampled_from([3, 3, 12]),
-        "keep_runs": st.sampled_from([1, 2, 20]),
-    }
+    {"section_rows": st.sampled_from([3, 3, 12]), "keep_runs": st.sampled_from([1, 2, 20])}
 )
+ANYWHERE = st.none() | st.integers(0, 60)
 
 
-@settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(st.lists(st.lists(LARGE_CHANGE, max_size=3), min_size=1, max_size=4), VISITS, OPTIONS)
+def walk_anywhere(layout: LayoutCase, folder: Path, draw: st.DataObject) -> None:
+    """Export one state after another, some cut off; each copy that is whole is verified too."""
+    changes = draw.draw(states(layout, large=True))
+    subject = layout.made_of(folder, layout.source.LARGE_BASE, *changes)
+    path, options = draw.draw(visits(layout, ANYWHERE)), draw.draw(OPTIONS)
+
+    def ship_and_verify(source: str, store: DyingStore, **given_options: Any) -> ExportReport:
+        report = export_at_once(source, store, on_event=refuse_a_second_attempt, **given_options)
+        assert store.dead or verify(folder / "copy").whole
+        return report
+
+    visited = [*path, Visit(0, "last", None)]
+    walk(ship_and_verify, subject, 1 + len(changes), folder / "copy", visited, **options)
+
+
+@settings(quietly, max_examples=2)
+@given(draw=st.data())
+@over_layouts
 def test_any_walk_cut_off_anywhere_ends_exact(
-    tmp_path_factory: pytest.TempPathFactory,
-    changes: list[list[Change]],
-    visits: list[tuple[int, str | None, int | None]],
-    options: dict[str, Any],
+    layout: LayoutCase, tmp_path_factory: pytest.TempPathFactory, draw: st.DataObject
 ) -> None:
-    walk(tmp_path_factory.mktemp("walk"), changes, visits, options)
+    walk_anywhere(layout, tmp_path_factory.mktemp("walk"), draw)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(st.lists(st.lists(LARGE_CHANGE, max_size=3), min_size=1, max_size=4), VISITS, OPTIONS)
+@settings(quietly, max_examples=100)
+@given(draw=st.data())
+@over_layouts
 def test_many_walks_cut_off_anywhere_end_exact(
-    tmp_path_factory: pytest.TempPathFactory,
-    changes: list[list[Change]],
-    visits: list[tuple[int, str | None, int | None]],
-    options: dict[str, Any],
+    layout: LayoutCase, tmp_path_factory: pytest.TempPathFactory, draw: st.DataObject
 ) -> None:
-    walk(tmp_path_factory.mktemp("walk"), changes, visits, options)
+    walk_anywhere(layout, tmp_path_factory.mktemp("walk"), draw)
+
+
+USUAL = {"many added", "file removed", "file becomes a folder", "folder becomes a file"}
+
+
+@over_changes(lambda layout, name: name in USUAL)
+def test_any_change_there_and_back_is_exact(layout: LayoutCase, tmp_path: Path, name: str) -> None:
+    subject, copy = layout.make(tmp_path, layout.source.CHANGES[name]), tmp_path / "copy"
+    few = {"section_rows": 3, "keep_runs": 2, "from_ref": "last"}
+    for number, state in enumerate((0, 1, 0, 1)):
+        ship(export_at_once, subject, copy, state, **few)
+        assert data(copy) == subject.expected(state), f"after export {number}"
 
 
 @pytest.mark.parametrize("name", ["section_rows", "keep_runs"])

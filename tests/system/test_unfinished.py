@@ -1,107 +1,104 @@
 """After exports that were cut off anywhere, whatever is exported next is exact."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from changes import RANDOM_CHANGE
-from dying import DyingStore
-from histories import Change, History, create, data, delete, resize, write
-from hypothesis import HealthCheck, given, settings
+from changes import BASE, NEXT
+from histories import History, data
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import LAYOUTS, OBJECTS, ZARR2, ZARR3, LayoutCase, over_layouts, ship
 from listening import at
 from runners import Run, export_at_once
+from walks import BASES, Visit, cut_off, quietly, states, visits, walk
 
-from prefect_freight.errors import FreightError, IncompleteError
-from prefect_freight.stores.urls import open_store
+from prefect_freight.errors import IncompleteError
 
-FORMATS = ["zarr2", "zarr3"]
-BASE: tuple[Change, ...] = (create("a"), create("g/b", 7), create("g/h/c"))
-NEXT: tuple[Change, ...] = (
-    create("a", dtype="f8"),
-    write("g/b", slice(0, 3), 9),
-    delete("g/h/c"),
-    create("n"),
+GOALS = {"back": 0, "on": 1, "elsewhere": 2}
+CUTS = {ZARR2: range(4, 64, 11), ZARR3: range(4, 64, 11), OBJECTS: range(4, 154, 25)}
+"""After how many changes of the destination; the last one is late enough."""
+USUAL = {
+    *((ZARR2, "back", None), (ZARR2, "elsewhere", "last")),
+    *((ZARR3, "on", "last"), (ZARR3, "elsewhere", None)),
+    *((OBJECTS, "back", "last"), (OBJECTS, "elsewhere", None)),
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "goal", "from_ref"),
+    [
+        pytest.param(
+            *case, marks=[] if case in USUAL else pytest.mark.slow, id="-".join(map(str, case))
+        )
+        for layout in LAYOUTS
+        for goal in GOALS
+        for case in [(layout, goal, base) for base in BASES]
+    ],
 )
-OTHER: tuple[Change, ...] = (resize("g/b", 12, 4), create("n", 5, chunks=(2,)))
-
-
-def cut_off(export: Run, source: Path, copy: Path, changes: int, **options: object) -> bool:
-    """Export until the destination was changed so often; return whether it came to an end."""
-    store = DyingStore(open_store(str(copy)), changes)
-    with suppress(FreightError):
-        export(source, store, concurrency=2, **options)
-    return not store.dead
-
-
-def fresh(source: Path, folder: Path, ref: str, format_: str = "zarr2") -> dict[str, bytes]:
-    export_at_once(source, folder / f"fresh-{ref}-{format_}", ref=ref, format=format_)
-    return data(folder / f"fresh-{ref}-{format_}")
-
-
-@pytest.mark.parametrize("from_ref", [None, "last"])
-@pytest.mark.parametrize("goal", [0, 1, 2], ids=["back", "on", "elsewhere"])
 def test_after_a_difference_was_cut_off_anything_else_is_exact(
-    export: Run, tmp_path: Path, goal: int, from_ref: str | None
+    export: Run, layout: LayoutCase, tmp_path: Path, goal: str, from_ref: str | None
 ) -> None:
-    history = History(tmp_path / "repository")
-    snapshots = [history.commit(*changes) for changes in (BASE, NEXT, OTHER)]
-    expected = fresh(history.path, tmp_path, snapshots[goal])
-    for changes in range(4, 64, 11):
-        copy = tmp_path / f"copy-{changes}"
-        export(history.path, copy, ref=snapshots[0])
-        ended = cut_off(export, history.path, copy, changes, ref=snapshots[1], from_ref="last")
-        export(history.path, copy, ref=snapshots[goal], from_ref=from_ref)
+    some = layout.make(tmp_path / "first", layout.source.NEXT, layout.source.OTHER)
+    for changes in CUTS[layout]:
+        subject, copy = some.anew(tmp_path / str(changes)), tmp_path / f"copy-{changes}"
+        ship(export, subject, copy, 0)
+        ended = cut_off(export, subject, copy, changes, 1, from_ref="last")
+        ship(export, subject, copy, GOALS[goal], from_ref=from_ref)
+        expected = subject.expected(GOALS[goal])
         assert data(copy) == expected, f"cut off after {changes} changes"
     assert ended, "the last one is to be late enough"
 
 
-@pytest.mark.by_flow_too
-def test_cut_off_again_and_again_it_comes_to_its_end(export: Run, tmp_path: Path) -> None:
-    history = History(tmp_path / "repository")
-    history.commit(*BASE)
-    new = history.commit(*NEXT)
-    copy, expected = tmp_path / "copy", fresh(history.path, tmp_path, new)
+@pytest.mark.by_flow_too("zarr2")
+@over_layouts
+def test_cut_off_again_and_again_it_comes_to_its_end(
+    export: Run, layout: LayoutCase, tmp_path: Path
+) -> None:
+    subject, copy = layout.make(tmp_path, layout.source.NEXT), tmp_path / "copy"
     changes = 4
-    while not cut_off(export, history.path, copy, changes):
+    while not cut_off(export, subject, copy, changes, 1):
         changes += 4
         assert changes < 100
     assert changes > 20
-    assert data(copy) == expected
+    assert data(copy) == subject.expected(1)
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    changes=st.lists(st.lists(RANDOM_CHANGE, max_size=3), min_size=1, max_size=3),
-    visits=st.lists(
-        st.tuples(st.integers(0, 3), st.sampled_from([None, "last"]), st.integers(0, 40)),
-        min_size=1,
-        max_size=4,
-    ),
-    goal=st.integers(0, 3),
-    from_ref=st.sampled_from([None, "last"]),
-    format_=st.sampled_from(FORMATS),
-)
+ANYWHERE = st.none() | st.integers(0, 40)
+
+
+def walk_anywhere(export: Run, layout: LayoutCase, folder: Path, draw: st.DataObject) -> None:
+    """Export to one place, often cut off, and once more to the end."""
+    changes = draw.draw(states(layout))
+    subject, count = layout.make(folder, *changes), 1 + len(changes)
+    last = Visit(draw.draw(st.integers(0, 4)), draw.draw(st.sampled_from(BASES)), None)
+    walk(export, subject, count, folder / "copy", [*draw.draw(visits(layout, ANYWHERE)), last])
+
+
+@settings(quietly, max_examples=4)
+@given(draw=st.data())
+@over_layouts
 def test_any_walk_cut_off_anywhere_ends_as_a_full_export(
-    export: Run,
-    tmp_path_factory: pytest.TempPathFactory,
-    changes: list[list[Change]],
-    visits: list[tuple[int, str | None, int]],
-    goal: int,
-    from_ref: str | None,
-    format_: str,
+    export: Run, layout: LayoutCase, tmp_path_factory: pytest.TempPathFactory, draw: st.DataObject
 ) -> None:
-    folder = tmp_path_factory.mktemp("walk")
-    history = History(folder / "repository")
-    snapshots = [history.commit(*BASE), *(history.commit(*some) for some in changes)]
-    for visit, base, n in visits:
-        ref = snapshots[visit % len(snapshots)]
-        cut_off(export, history.path, folder / "copy", n, ref=ref, from_ref=base, format=format_)
-    ref = snapshots[goal % len(snapshots)]
-    export(history.path, folder / "copy", ref=ref, from_ref=from_ref, format=format_)
-    assert data(folder / "copy") == fresh(history.path, folder, ref, format_)
+    walk_anywhere(export, layout, tmp_path_factory.mktemp("walk"), draw)
+
+
+@pytest.mark.slow
+@settings(quietly, max_examples=60)
+@given(draw=st.data())
+@over_layouts
+def test_any_of_many_walks_cut_off_anywhere_ends_as_a_full_export(
+    layout: LayoutCase, tmp_path_factory: pytest.TempPathFactory, draw: st.DataObject
+) -> None:
+    walk_anywhere(export_at_once, layout, tmp_path_factory.mktemp("walk"), draw)
+
+
+# What happens to a repository meanwhile; to folders: test_objects_meanwhile.py.
+
+
+def fresh(source: Path, folder: Path, ref: str) -> dict[str, bytes]:
+    export_at_once(source, folder / f"fresh-{ref}", ref=ref)
+    return data(folder / f"fresh-{ref}")
 
 
 @pytest.mark.parametrize("step", ["Checking", "Generating", "Copying", "Writing consolidated"])
