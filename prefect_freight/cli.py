@@ -274,8 +274,8 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
     from prefect_freight.exporting import dry_run
 
     # The others decide how objects are moved, and none is.
-    names = ("ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks")
-    names += ("config", "source_config")
+    names = ["ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks"]
+    names += ["config", "source_config"]
     with open_display() as display:
         preview = dry_run(
             _resolved(source),
