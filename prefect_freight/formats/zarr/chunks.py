@@ -116,8 +116,8 @@ def _filled(
     grid = target.grid
     if math.prod(grid) > MAX_GRID or max(grid, default=0) > MAX_AXIS:
         raise UnsupportedNodeError(
-            f"array {target.path!r} has a grid of {grid} chunks, too many to be numbered, and those "
-            "that are missing would have to be written out. Export with --format zarr3"
+            f"array {target.path!r} has a grid of {grid} chunks, too many to be numbered, and "
+            "those that are missing would have to be written out. Export with --format zarr3"
         )
     done = 0
     for entries, coords in stretches:
