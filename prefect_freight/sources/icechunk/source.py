@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import (
     FreightError,
+    InputError,
     InternalError,
     NotARepositoryError,
     NotFoundError,
@@ -193,8 +194,7 @@ class IcechunkSource:
                 document = await store.get(key, prototype)
             if document is None:
                 raise InternalError(f"snapshot {snapshot.id} lists {path!r} and has no {key!r}")
-            parsed: Mapping[str, Any] = json.loads(document.to_bytes())
-            return parsed
+            return _parse_document(document.to_bytes(), key, snapshot)
 
         return await asyncio.gather(*(read(path) for path in paths))
 
@@ -226,6 +226,20 @@ class IcechunkSource:
             raise translated
 
         return retrying(attempt)
+
+
+def _parse_document(data: bytes, key: str, snapshot: Snapshot) -> Mapping[str, Any]:
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, Mapping):
+        raise InputError(
+            f"expected a metadata document of Zarr 3 under {key!r} in snapshot {snapshot.id} of "
+            f"{snapshot.source}, found {len(data)} bytes that are none. Repair it in the source, or "
+            "export another ref"
+        )
+    return parsed
 
 
 def _to_refs(
