@@ -236,8 +236,8 @@ def _parse_document(data: bytes, key: str, snapshot: Snapshot) -> Mapping[str, A
     if not isinstance(parsed, Mapping):
         raise InputError(
             f"expected a metadata document of Zarr 3 under {key!r} in snapshot {snapshot.id} of "
-            f"{snapshot.source}, found {len(data)} bytes that are none. Repair it in the source, or "
-            "export another ref"
+            f"{snapshot.source}, found {len(data)} bytes that are none. Repair it in the source, "
+            "or export another ref"
         )
     return parsed
 
