@@ -188,15 +188,18 @@ class IcechunkSource:
         store, prototype = self._session(snapshot), default_buffer_prototype()
         limit = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
 
-        async def read(path: str) -> Mapping[str, Any]:
-            key = f"{path}/{ZARR_JSON}" if path else ZARR_JSON
+        async def read(key: str) -> bytes:
             async with limit:
                 document = await store.get(key, prototype)
             if document is None:
-                raise InternalError(f"snapshot {snapshot.id} lists {path!r} and has no {key!r}")
-            return _parse_document(document.to_bytes(), key, snapshot)
+                raise InternalError(f"snapshot {snapshot.id} lists a node and has no {key!r}")
+            return document.to_bytes()
 
-        return await asyncio.gather(*(read(path) for path in paths))
+        keys = [f"{path}/{ZARR_JSON}" if path else ZARR_JSON for path in paths]
+        documents = await asyncio.gather(*map(read, keys))
+        return [
+            _parse_document(data, key, snapshot) for key, data in zip(keys, documents, strict=True)
+        ]
 
     def _find_snapshot(self, ref: str, names: list[str]) -> str:
         import icechunk
