@@ -244,8 +244,11 @@ def _open(url: str, config: StoreConfig) -> tuple[Any, str]:
     try:
         files, root = fsspec.core.url_to_fs(url, **options)
     except (ValueError, ImportError) as error:
+        # Of the two that name what is missing; any other may quote storage_options.
+        tells = isinstance(error, ImportError) or str(error).startswith("Protocol not known")
         refusal = ConfigError(
-            f"expected a URL that fsspec opens, found {url.partition('://')[0]}://: {error}"
+            f"expected a URL that fsspec opens, found {url.partition('://')[0]}://: "
+            f"{error if tells else type(error).__name__}"
         )
     else:
         return files, root.rstrip("/")
