@@ -27,6 +27,10 @@ SECRET_FIELD = re.compile(
     re.IGNORECASE,
 )
 
+PLACE_PATTERN = r"^(?!.*:/*[^/@]*:[^/@]+@)(?![^/:@]+:[^/@]+@)(?!.*\b(s3|s3a|s3n|gs|gcs)://[^/]*@)(?!.*://.*[?#])"
+"""Matches no place with credentials where they mostly stand: for schemas, which Prefect's server
+checks before it stores anything. (ECMA 262 and Python.)"""
+
 
 def refuse_credentials(place: str) -> None:
     """Return if a path or URL holds no credentials; raises `ConfigError`, which doesn't quote it.
