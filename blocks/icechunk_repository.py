@@ -4,6 +4,7 @@ from pydantic import Field, HttpUrl
 
 from prefect_freight.blocks.settings import DOCUMENTATION_URL, LOGO_URL, PlaceBlock
 from prefect_freight.sources import Source
+from prefect_freight.stores.credentials import PLACE_PATTERN
 
 KIND = "icechunk+"
 
@@ -35,6 +36,7 @@ class IcechunkRepository(PlaceBlock):
 
     url: str = Field(
         title="URL",
+        json_schema_extra={"pattern": PLACE_PATTERN},
         description="Path, file:// or s3://bucket/prefix URL of the repository.",
     )
 

@@ -4,6 +4,7 @@ from pydantic import Field, HttpUrl
 
 from prefect_freight.blocks.settings import DOCUMENTATION_URL, LOGO_URL, PlaceBlock
 from prefect_freight.stores import Store
+from prefect_freight.stores.credentials import PLACE_PATTERN
 from prefect_freight.stores.urls import open_store
 
 
@@ -34,6 +35,7 @@ class ObjectStore(PlaceBlock):
 
     url: str = Field(
         title="URL",
+        json_schema_extra={"pattern": PLACE_PATTERN},
         description="Path, file:// or s3://bucket/prefix URL, or any other URL that fsspec opens.",
     )
 

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from prefect_freight.config import Secret, StoreConfig, parse_config, read_yaml
 from prefect_freight.errors import ConfigError
+from prefect_freight.stores.credentials import PLACE_PATTERN
 from prefect_freight.stores.urls import open_store
 
 BESIDE = ("url",)
@@ -40,7 +41,9 @@ class PlaceBlock(Block):
         extra="forbid", hide_input_in_errors=True, json_schema_extra=_open_schema
     )
 
-    url: str = Field(description="Path or URL of the place.")
+    url: str = Field(
+        description="Path or URL of the place.", json_schema_extra={"pattern": PLACE_PATTERN}
+    )
     endpoint_url: str | None = Field(
         default=None,
         title="Endpoint URL",

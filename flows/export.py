@@ -13,6 +13,11 @@ from pydantic import BeforeValidator, Field
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.config import StoreConfig
 from prefect_freight.exporting import MAX_CONCURRENCY, plan_options, run_export
+from prefect_freight.flows.careful import (
+    PLACES,
+    careful,
+    refuse_stored_credentials,
+)
 from prefect_freight.flows.places import (
     open_given_source,
     open_given_store,
@@ -21,9 +26,15 @@ from prefect_freight.flows.places import (
 )
 from prefect_freight.flows.runner import WORKERS, PrefectRunner
 from prefect_freight.flows.summary import short_name
-from prefect_freight.model import ExportReport, Format, OnExisting, VerifyLevel
+from prefect_freight.model import MAX_FILL_CHUNKS, ExportReport, Format, OnExisting, VerifyLevel
+from prefect_freight.stores.credentials import (
+    PLACE_PATTERN,
+    refuse_credentials,
+    without_credentials,
+)
 
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=WORKERS)
+Place = Annotated[str, Field(json_schema_extra={"pattern": PLACE_PATTERN})]
 STARTUP_S = 60
 """How long the embedded server may take: with a fresh home on a busy machine, over 20 s."""
 
@@ -41,18 +52,19 @@ def _as_text(place: Any) -> Any:
 
 def _run_name() -> str:
     given = flow_run.parameters
-    source, destination = (place_of(given[name]) for name in ("source", "destination"))
+    source, destination = (without_credentials(place_of(given[name])) for name in PLACES)
     return f"{short_name(source)} {given.get('ref', 'main')} → {short_name(destination)}"
 
 
+@careful
 @flow(
     name="export-repo",
     flow_run_name=_run_name,
     task_runner=RUNNER,
 )
 def export_repo(
-    source: Annotated[IcechunkRepository | ObjectStore | str, BeforeValidator(_as_text)],
-    destination: Annotated[ObjectStore | str, BeforeValidator(_as_text)],
+    source: Annotated[IcechunkRepository | ObjectStore | Place, BeforeValidator(_as_text)],
+    destination: Annotated[ObjectStore | Place, BeforeValidator(_as_text)],
     ref: str = "main",
     from_ref: str | None = None,
     rounds: list[str] | None = None,
@@ -63,6 +75,7 @@ def export_repo(
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
     settle_s: Annotated[float, Field(ge=0)] = 2.0,
+    max_fill_chunks: Annotated[int, Field(ge=0)] = MAX_FILL_CHUNKS,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot of an Icechunk repository, or of objects.
 
@@ -93,7 +106,10 @@ def export_repo(
         on_existing: What to do where the destination holds anything that is not ours: refuse, or
             merge, which keeps it and writes beside it.
         settle_s: Seconds to wait before anything goes that a reader may have just opened.
+        max_fill_chunks: Refuse to write out more missing chunks than that, which a Zarr 2 copy may
+            need for their fill values.
     """
+    refuse_stored_credentials(source, destination)
     options = plan_options(
         format,
         concurrency,
@@ -102,6 +118,7 @@ def export_repo(
         from_ref=from_ref,
         rounds=tuple(rounds or ()),
         settle_s=settle_s,
+        max_fill_chunks=max_fill_chunks,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
     return run_export(
@@ -122,6 +139,8 @@ def run_export_flow(
     Where no server is configured, Prefect's embedded one starts, and gets the time that it needs.
     Raises what `prefect_freight.exporting.export` raises.
     """
+    refuse_credentials(source)
+    refuse_credentials(destination)
     # A block passed as an object stays in this process; Prefect stores its fields masked.
     given_source = source_block(source, source_config) if source_config else source
     given_destination = ObjectStore.from_config(destination, config) if config else destination

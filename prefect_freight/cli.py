@@ -85,6 +85,15 @@ def cli() -> None:
     help="What to do where the destination holds anything that is not ours: refuse, or keep it "
     "and write beside it.",
 )
+@click.option(
+    "--max-fill-chunks",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=10_000_000,
+    show_default=True,
+    help="Refuse to write out more missing chunks than that, which a zarr2 copy may need for their "
+    "fill values.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--flow", is_flag=True, help="Run as a Prefect flow.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -268,7 +277,8 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
     from prefect_freight.exporting import dry_run
 
     # The others decide how objects are moved, and none is.
-    names = ("ref", "from_ref", "rounds", "format", "on_existing", "config", "source_config")
+    names = ["ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks"]
+    names += ["config", "source_config"]
     with open_display() as display:
         preview = dry_run(
             _resolved(source),

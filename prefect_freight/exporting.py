@@ -28,6 +28,7 @@ from prefect_freight.events import (
 )
 from prefect_freight.model import (
     KEEP_RUNS,
+    MAX_FILL_CHUNKS,
     SECTION_ROWS,
     ExportReport,
     Format,
@@ -219,6 +220,7 @@ def export(
     on_existing: OnExisting = "refuse",
     section_rows: int = SECTION_ROWS,
     keep_runs: int = KEEP_RUNS,
+    max_fill_chunks: int = MAX_FILL_CHUNKS,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
@@ -236,7 +238,8 @@ def export(
 
     A difference compares and remembers `section_rows` objects as one, and holds about so many in
     memory; a copy that lies there keeps the sections that it has. The records of the last
-    `keep_runs` runs stay, and older ones as long as the copy relies on them.
+    `keep_runs` runs stay, and older ones as long as the copy relies on them. More missing chunks
+    than `max_fill_chunks` that a Zarr 2 copy needs written out are refused.
 
     Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
@@ -252,6 +255,7 @@ def export(
         settle_s=settle_s,
         section_rows=section_rows,
         keep_runs=keep_runs,
+        max_fill_chunks=max_fill_chunks,
         on_event=on_event,
     )
     source, destination = _opened(source, source_config, destination, config)
@@ -267,6 +271,7 @@ def dry_run(
     rounds: Phases = (),
     format: str = "zarr2",  # noqa: A002 - the option's name
     on_existing: OnExisting = "refuse",
+    max_fill_chunks: int = MAX_FILL_CHUNKS,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
@@ -276,7 +281,14 @@ def dry_run(
     Raises what `export` would raise before it moves anything.
     """
     options = plan_options(
-        format, 1, "sizes", on_existing, from_ref=from_ref, rounds=rounds, on_event=on_event
+        format,
+        1,
+        "sizes",
+        on_existing,
+        from_ref=from_ref,
+        rounds=rounds,
+        max_fill_chunks=max_fill_chunks,
+        on_event=on_event,
     )
     source, destination = _opened(source, source_config, destination, config)
     runner = PlainRunner(1, on_event)
@@ -309,6 +321,7 @@ def plan_options(
     settle_s: float = 2.0,
     section_rows: int = SECTION_ROWS,
     keep_runs: int = KEEP_RUNS,
+    max_fill_chunks: int = MAX_FILL_CHUNKS,
     on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one."""
@@ -317,6 +330,8 @@ def plan_options(
     for name, number in (("section_rows", section_rows), ("keep_runs", keep_runs)):
         if number < 1:
             raise InputError(f"expected {name} of at least 1, found {number}")
+    if max_fill_chunks < 0:
+        raise InputError(f"expected max_fill_chunks of at least 0, found {max_fill_chunks}")
     if format_ == "zarr3alpha":
         on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
         format_ = "zarr3"
@@ -336,6 +351,7 @@ def plan_options(
         settle_s,
         section_rows,
         keep_runs,
+        max_fill_chunks,
     )
 
 

@@ -20,6 +20,7 @@ CONTROL_AREA = ".freight"
 
 SECTION_ROWS = 250_000
 KEEP_RUNS = 20
+MAX_FILL_CHUNKS = 10_000_000
 
 MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"
 """Keys of the objects that say whether a copy is whole (RE2)."""
@@ -129,6 +130,8 @@ class Options:
     """Entries that are compared and remembered as one."""
     keep_runs: int = KEEP_RUNS
     """Runs whose records are kept though nothing refers to them any more."""
+    max_fill_chunks: int = MAX_FILL_CHUNKS
+    """Chunks of fill values that may be written out at most."""
 
 
 @dataclass(frozen=True, slots=True)

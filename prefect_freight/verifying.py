@@ -1,5 +1,6 @@
 """Verifying a copy later and on its own, from the manifest that lies beside it."""
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
@@ -126,7 +127,8 @@ def _job(run: Run, destination: Store, level: VerifyLevel) -> Job:
         sequence=run.sequence,
         snapshot=Snapshot(run.source, run.ref, run.snapshot),
         destination=destination.url,
-        options=Options(Format(run.format), level),
+        # What the copy holds was written: there is nothing left to refuse.
+        options=Options(Format(run.format), level, max_fill_chunks=sys.maxsize),
         started_at=run.started_at,
         resumed=False,
         base=run.snapshot,

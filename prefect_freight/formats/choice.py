@@ -13,15 +13,22 @@ from prefect_freight.formats.objects import (
 )
 from prefect_freight.formats.zarr.layout import ZarrLayout
 from prefect_freight.formats.zarr.ordering import ZarrOrdering
-from prefect_freight.model import Format, Job, Snapshot
+from prefect_freight.model import MAX_FILL_CHUNKS, Format, Job, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.sections import Section
 from prefect_freight.sources import ObjectSource, Source, ZarrSource
 from prefect_freight.stores import Store
 
 
-def open_layout(source: Source, snapshot: Snapshot, format_: Format) -> Layout:
+def open_layout(
+    source: Source,
+    snapshot: Snapshot,
+    format_: Format,
+    max_fill_chunks: int = MAX_FILL_CHUNKS,
+) -> Layout:
     """Return how the copy of a snapshot is made up in a format.
+
+    It refuses to write out more than `max_fill_chunks` chunks of fill values.
 
     Raises what `check_format` and the layout raise.
     """
@@ -29,7 +36,7 @@ def open_layout(source: Source, snapshot: Snapshot, format_: Format) -> Layout:
     if isinstance(source, ObjectSource):
         return ObjectsLayout(source, snapshot)
     if isinstance(source, ZarrSource):
-        return ZarrLayout(source, snapshot, format_)
+        return ZarrLayout(source, snapshot, format_, max_fill_chunks)
     raise InternalError(f"{source.url} passed for a source of {format_}")
 
 

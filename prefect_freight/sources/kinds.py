@@ -4,6 +4,7 @@ from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError, NotARepositoryError
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
+from prefect_freight.stores.credentials import refuse_credentials
 from prefect_freight.stores.urls import open_store
 
 SOURCE_URLS = (
@@ -21,6 +22,7 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     from prefect_freight.sources.icechunk.source import IcechunkSource
     from prefect_freight.sources.objects import PlainObjects
 
+    refuse_credentials(url)
     # A `+` further right is part of a path, or of a scheme that fsspec knows.
     kind, plus, rest = url.partition("+")
     if plus and "/" not in kind:

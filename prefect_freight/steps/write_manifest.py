@@ -78,7 +78,7 @@ def _write(
     area: str,
     base: Manifest | None,
 ) -> Manifest:
-    layout = open_layout(source, snapshot, job.options.format)
+    layout = open_layout(source, snapshot, job.options.format, job.options.max_fill_chunks)
     writer = ManifestWriter(destination, area)
     records = ManifestReader(destination)
     if base is not None:

@@ -23,6 +23,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores.local import DENIED_ERRNOS, FULL_ERRNOS
 from prefect_freight.stores.pages import Row, to_pages
 
+NO_BUCKET_CODES = {"NoSuchBucket", "ContainerNotFound"}
 TAGS = (
     "ETag",
     "etag",
@@ -208,7 +209,7 @@ def _translate(error: Exception, failure: str) -> FreightError:
     name, code = type(error).__name__, getattr(error, "errno", None)
     status = getattr(error, "status", None) or getattr(error, "status_code", None) or code
     match error:
-        case FileNotFoundError() if "bucket does not exist" in str(error):
+        case FileNotFoundError() if _code_behind(error) in NO_BUCKET_CODES:
             return NoSuchBucketError(f"{failure}: there is no such bucket. Create it")
         case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
             return NotFoundError(f"{failure}: there is no such file")
@@ -225,6 +226,14 @@ def _translate(error: Exception, failure: str) -> FreightError:
     return TransientError(f"{failure}: {name}")
 
 
+def _code_behind(error: Exception) -> str:
+    """Return the code of the service's answer that an error was made of, "" if it has none."""
+    answer = getattr(error.__cause__, "response", None)  # botocore's, behind those of s3fs
+    if isinstance(answer, dict):
+        return str(answer.get("Error", {}).get("Code", ""))
+    return str(getattr(error.__cause__, "error_code", ""))  # Azure's
+
+
 def _open(url: str, config: StoreConfig) -> tuple[Any, str]:
     import fsspec
 
@@ -235,8 +244,11 @@ def _open(url: str, config: StoreConfig) -> tuple[Any, str]:
     try:
         files, root = fsspec.core.url_to_fs(url, **options)
     except (ValueError, ImportError) as error:
+        # Of the two that name what is missing; any other may quote storage_options.
+        tells = isinstance(error, ImportError) or str(error).startswith("Protocol not known")
         refusal = ConfigError(
-            f"expected a URL that fsspec opens, found {url.partition('://')[0]}://: {error}"
+            f"expected a URL that fsspec opens, found {url.partition('://')[0]}://: "
+            f"{error if tells else type(error).__name__}"
         )
     else:
         return files, root.rstrip("/")

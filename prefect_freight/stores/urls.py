@@ -2,11 +2,12 @@
 
 import os
 from dataclasses import fields
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import ConfigError
 from prefect_freight.stores import Store
+from prefect_freight.stores.credentials import refuse_credentials
 
 
 def open_store(url: str, config: StoreConfig | None = None) -> Store:
@@ -16,11 +17,11 @@ def open_store(url: str, config: StoreConfig | None = None) -> Store:
     store can have, and for settings that its kind of store would ignore.
     """
     config = config or StoreConfig()
+    refuse_credentials(url)
     scheme, separator, _ = url.partition("://")
     if not separator:
         return _local(url)
     parts = urlsplit(url)
-    _refuse_credentials(parts)
     match scheme:
         case "file" | "local":
             if parts.netloc not in ("", "localhost"):
@@ -55,19 +56,6 @@ def _local(path: str) -> Store:
     if not path:
         raise ConfigError("expected a path or URL, found an empty one")
     return LocalStore(os.path.abspath(os.path.expanduser(path)))
-
-
-def _refuse_credentials(parts: SplitResult) -> None:
-    # A store's URL goes into manifests, logs and messages, so it may hold no secret; nor does this
-    # error quote it. Some URLs have a user that is none: abfs://container@account, sftp://user@host.
-    user, at, _ = parts.netloc.rpartition("@")
-    secret = at and (":" in user or parts.scheme in ("s3", "s3a"))
-    if secret or parts.query or parts.fragment:
-        danger = "credentials" if secret else "a query or a fragment, which may hold some"
-        raise ConfigError(
-            f"expected a {parts.scheme}:// URL without credentials, found one with {danger}. Put "
-            "them into the configuration file or a block"
-        )
 
 
 def _refuse_ignored(config: StoreConfig, names: set[str], url: str, hint: str) -> None:

@@ -1,12 +1,26 @@
-"""No secret reaches Prefect: not its database, its logs, its artifacts, nor the terminal."""
+"""No secret reaches Prefect: not its database, its logs, its artifacts, nor the terminal.
 
+A secret that a form or a deployment has brought into Prefect's database as a parameter stays that
+one row: no name, log, artifact or error repeats it.
+"""
+
+import secrets
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 from fixtures_prefect import PrefectServer
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.utilities.callables import parameter_schema
 from servers import S3Server
 
 from prefect_freight.blocks import ObjectStore
+from prefect_freight.errors import ConfigError
 from prefect_freight.flows import export_repo
 
 
@@ -42,3 +56,174 @@ def test_an_inline_block_is_stored_with_its_secret_masked(
     assert state.result().whole
     assert stored["secret_access_key"] == "**********"
     assert s3.secret_access_key.encode() not in prefect_server.written()
+
+
+def canary() -> str:
+    return f"canary{secrets.token_hex(8)}"
+
+
+URLS = {
+    "plain": "ftp://me:{}@127.0.0.1:1/copy",
+    "in a chain": "simplecache::ftp://me:{}@127.0.0.1:1/copy",
+    "behind a chain": "zip://copy::ftp://me:{}@127.0.0.1:1/a.zip",
+    "without a path": "simplecache::ftp://me:{}@127.0.0.1",
+    "in a query": "https://127.0.0.1:1/copy?token={}",
+    "nested": "https://127.0.0.1:1/ftp%3A%2F%2Fme%3A{}%40host/copy",
+}
+urls = pytest.mark.parametrize("url", URLS.values(), ids=URLS.keys())
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_the_command_line_refuses_a_url_before_prefect_hears_of_it(
+    prefect_server: PrefectServer, weather: Path, tmp_path: Path, side: str
+) -> None:
+    hidden = canary()
+    url = URLS["in a chain"].format(hidden)
+    places = [url, str(tmp_path / "copy")] if side == "source" else [str(weather), url]
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect_freight", "export", *places, "--flow"],
+        env=prefect_server.environment | {"PREFECT_LOGGING_LEVEL": "DEBUG"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 2
+    assert "without credentials" in done.stderr
+    assert hidden not in done.stdout + done.stderr
+    assert hidden.encode() not in prefect_server.written()
+
+
+@urls
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_call_of_the_flow_is_refused_before_prefect_hears_of_it(
+    prefect_server: PrefectServer,
+    weather: Path,
+    caplog: pytest.LogCaptureFixture,
+    url: str,
+    side: str,
+) -> None:
+    hidden = canary()
+    places = {"source": str(weather), "destination": "memory://copy"}
+    for flow in (export_repo, export_repo.with_options(name="another")):
+        with pytest.raises(ConfigError, match="without credentials") as caught:
+            flow(**places | {side: url.format(hidden)})
+        assert hidden not in repr(caught.value)
+    assert hidden not in caplog.text
+    assert hidden.encode() not in prefect_server.written()
+
+
+def deployed(*, enforced: bool) -> Any:
+    """Make a deployment of the flow, as `prefect deploy` does, and return its id."""
+    with get_client(sync_client=True) as client:
+        schema = parameter_schema(export_repo).model_dump_for_openapi()
+        return client.create_deployment(
+            client.create_flow(export_repo),
+            f"deployment-{secrets.token_hex(4)}",
+            parameter_openapi_schema=schema,
+            enforce_parameter_schema=enforced,
+            entrypoint="prefect_freight.flows.export:export_repo",
+        )
+
+
+@pytest.mark.parametrize("kind", ["plain", "in a chain", "behind a chain", "in a query"])
+def test_the_server_refuses_parameters_with_credentials(
+    prefect_server: PrefectServer, kind: str
+) -> None:
+    hidden, deployment = canary(), deployed(enforced=True)
+    url = URLS[kind].format(hidden)
+    parameters: dict[str, Any] = {"source": "memory://x", "destination": url}
+    with get_client(sync_client=True) as client:
+        for destination in (url, {"url": url}):
+            with pytest.raises(PrefectHTTPStatusError, match="409"):
+                client.create_flow_run_from_deployment(
+                    deployment, parameters=parameters | {"destination": destination}
+                )
+        allowed = parameters | {"destination": "simplecache::s3://bucket/copy"}
+        assert client.create_flow_run_from_deployment(deployment, parameters=allowed).id
+    assert hidden.encode() not in prefect_server.written()
+
+
+def run_of(deployment: Any, environment: dict[str, str], **parameters: Any) -> tuple[Any, str]:
+    """Run a deployment as a worker does; return the flow run, and what all else told of it."""
+    with get_client(sync_client=True) as client:
+        started = client.create_flow_run_from_deployment(deployment, parameters=parameters)
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect.flow_engine"],
+        env=environment | {"PREFECT__FLOW_RUN_ID": str(started.id)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    with get_client(sync_client=True) as client:
+        ended = client.read_flow_run(started.id)
+        logs = client.read_logs(LogFilter(flow_run_id={"any_": [started.id]}))
+        runs = FlowRunFilter(id=FlowRunFilterId(any_=[started.id]))
+        artifacts = client.read_artifacts(flow_run_filter=runs)
+    shown = [ended.name, *ended.tags, repr(ended.state), *(log.message for log in logs)]
+    shown += [f"{artifact.key} {artifact.description} {artifact.data}" for artifact in artifacts]
+    return ended, "\n".join([done.stdout, done.stderr, *shown])
+
+
+@urls
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_run_of_stored_credentials_repeats_them_nowhere(
+    prefect_server: PrefectServer, weather: Path, tmp_path: Path, url: str, side: str
+) -> None:
+    hidden = canary()
+    places = {"source": str(weather), "destination": str(tmp_path / "copy")}
+    run, said = run_of(
+        deployed(enforced=False),
+        prefect_server.environment | {"PREFECT_LOGGING_LEVEL": "DEBUG"},
+        **places | {side: url.format(hidden)},
+    )
+    assert run.state_name == "Failed"
+    assert hidden in run.parameters[side]  # Prefect has them: nobody could take that back
+    assert "change the password" in said
+    assert hidden not in said
+
+
+def test_a_wrong_parameter_does_not_show_the_others(
+    prefect_server: PrefectServer, weather: Path
+) -> None:
+    hidden = canary()
+    inline = {"url": "s3://bucket/copy", "access_key_id": "k", "secret_access_key": hidden}
+    run, said = run_of(
+        deployed(enforced=False),
+        prefect_server.environment,
+        source=str(weather),
+        destination=inline,
+        concurrency=0,
+    )
+    assert run.state_name == "Failed"
+    assert "concurrency" in said
+    assert hidden not in said
+
+
+def test_a_block_with_a_password_in_its_url_repeats_it_nowhere(
+    prefect_server: PrefectServer, weather: Path
+) -> None:
+    hidden, name = canary(), f"block-{secrets.token_hex(4)}"
+    ObjectStore(url="memory://x").save("any", overwrite=True)
+    with get_client(sync_client=True) as client:  # as the UI's form does, without our checks
+        any_block = client.read_block_document_by_name("any", "object-store")
+        document = client.create_block_document(
+            BlockDocumentCreate(
+                name=name,
+                data={"url": URLS["in a chain"].format(hidden)},
+                block_type_id=any_block.block_type_id,
+                block_schema_id=any_block.block_schema_id,
+            )
+        )
+    by_id = {"$ref": {"block_document_id": str(document.id)}}
+    for destination in (f"block:object-store/{name}", by_id):
+        run, said = run_of(
+            deployed(enforced=False),
+            prefect_server.environment,
+            source=str(weather),
+            destination=destination,
+        )
+        assert run.state_name == "Failed", said
+        assert hidden not in said

@@ -20,8 +20,8 @@ CHUNKS_PER_WINDOW = 50_000
 """Chunks of the grid that are looked at together for missing ones."""
 MAX_SPELLED = 16
 """Bytes of inline data that are their own identity."""
-MAX_GRID = 2**62
-"""Numbers of chunks are computed in 64 bits."""
+MAX_GRID, MAX_AXIS = 2**62, 2**32
+"""Numbers of chunks are computed in 64 bits, and an index along an axis has 32."""
 
 Coords = npt.NDArray[np.uint32]
 
@@ -114,10 +114,10 @@ def _filled(
 ) -> Iterator[tuple[pa.RecordBatch, Coords]]:
     """Yield the entries, and between them those of all chunks of the grid that are missing."""
     grid = target.grid
-    if math.prod(grid) > MAX_GRID:
+    if math.prod(grid) > MAX_GRID or max(grid, default=0) > MAX_AXIS:
         raise UnsupportedNodeError(
-            f"array {target.path!r} has a grid of {grid} chunks, and those that are missing would "
-            "have to be written out. Give it the attribute _FillValue, or export as zarr3"
+            f"array {target.path!r} has a grid of {grid} chunks, too many to be numbered, and "
+            "those that are missing would have to be written out. Export with --format zarr3"
         )
     done = 0
     for entries, coords in stretches:

@@ -40,25 +40,29 @@ def plan_consolidated(
     return [("zarr.json", to_json(root))]
 
 
-def without_arrays(consolidated: bytes, paths: Collection[str]) -> bytes:
-    """Return a consolidated metadata document without the given nodes and all below them.
+def without_arrays(document: bytes, paths: Collection[str]) -> bytes | None:
+    """Return consolidated metadata without the given nodes and all below them.
 
-    It is `.zmetadata` of Zarr 2, or a root's zarr.json with inline consolidated metadata.
+    It is `.zmetadata` of Zarr 2, or a root's zarr.json with inline consolidated metadata. None for
+    anything else: a root that has none, or a document that is damaged, whoever did it. Nobody sees
+    an array through that, and what it should be is written at the end.
 
     >>> without_arrays(b'{"metadata": {"a/.zarray": {}, "ab/.zarray": {}}}', ["a"])
     b'{"metadata": {"ab/.zarray": {}}}'
     """
-    document = json.loads(consolidated)
-    holder = (
-        document
-        if "zarr_consolidated_format" in document
-        else document.get("consolidated_metadata", document)
-    )
+    try:
+        parsed = json.loads(document)
+    except (ValueError, RecursionError):
+        return None
+    is_root = isinstance(parsed, dict) and "node_type" in parsed
+    holder = parsed.get("consolidated_metadata") if is_root else parsed
+    if not isinstance(holder, dict) or not isinstance(holder.get("metadata"), dict):
+        return None
     # With the slash, so that withdrawing `a` leaves its neighbour `ab` where it is.
     below = tuple(f"{path}/" for path in paths)
     holder["metadata"] = {
         key: node_document
-        for key, node_document in holder.get("metadata", {}).items()
+        for key, node_document in holder["metadata"].items()
         if not f"{key}/".startswith(below)
     }
-    return json.dumps(document).encode()
+    return json.dumps(parsed).encode()

@@ -86,7 +86,8 @@ class TargetArray:
 
     def in_grid(self, coords: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Return for each chunk (n, ndim) if it belongs to the array: a resize leaves others."""
-        inside = coords < np.array(self.grid, np.uint64)
+        # A grid may have more chunks than fit the numbers of NumPy; a chunk's index has 32 bits.
+        inside = coords < np.array([min(n, 2**32) for n in self.grid], np.uint64)
         return np.asarray(inside.all(axis=1), np.bool_)
 
 

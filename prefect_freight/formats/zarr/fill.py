@@ -88,6 +88,13 @@ class FillChunk:
     compressor: str
     """Configuration of the numcodecs codec as JSON, `null` for none."""
 
+    @property
+    def size(self) -> int:
+        """Bytes before the compressor."""
+        if self.variable_length:
+            return 4 + self.count * (4 + len(self.element))
+        return self.count * len(self.element)
+
     def encode(self) -> bytes:
         """Return the chunk as it is stored: the same bytes each time."""
         return _encode(self)

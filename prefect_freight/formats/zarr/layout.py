@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -11,9 +12,10 @@ from prefect_freight.formats import Component
 from prefect_freight.formats.zarr.chunks import chunk_stretches
 from prefect_freight.formats.zarr.consolidated import CONSOLIDATED_KEY, plan_consolidated
 from prefect_freight.formats.zarr.documents import TargetArray, TargetGroup, plan_array, plan_group
+from prefect_freight.formats.zarr.filling import Filling
 from prefect_freight.formats.zarr.names import METADATA
 from prefect_freight.formats.zarr.withdraw import reading_of
-from prefect_freight.model import Format, Round, Snapshot
+from prefect_freight.model import MAX_FILL_CHUNKS, Format, Round, Snapshot
 from prefect_freight.plan.entries import digest, inline_entries
 from prefect_freight.plan.sections import Stretch, TextPositions
 from prefect_freight.sources import Node, ZarrSource
@@ -25,11 +27,19 @@ MAX_DEPTH = 9999
 class ZarrLayout:
     """All nodes as the format has them; what it cannot express is refused when this is made.
 
-    Raises what `plan_array` and `plan_group` raise.
+    Raises what `plan_array` and `plan_group` raise; `entries` too, where more missing chunks than
+    `max_fill_chunks` would have to be written out.
     """
 
-    def __init__(self, source: ZarrSource, snapshot: Snapshot, format_: Format) -> None:
+    def __init__(
+        self,
+        source: ZarrSource,
+        snapshot: Snapshot,
+        format_: Format,
+        max_fill_chunks: int = MAX_FILL_CHUNKS,
+    ) -> None:
         self._source, self._snapshot, self._format = source, snapshot, format_
+        self._filling = Filling(max_fill_chunks)
         nodes = source.read_nodes(snapshot)
         self._targets = [_plan(node, format_) for node in nodes]
         self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
@@ -59,10 +69,13 @@ class ZarrLayout:
         if name == METADATA:
             yield from self._documents()
             return
-        array = self._arrays[name]
+        read_refs = partial(self._source.read_chunks, self._snapshot, name)
+        array = self._filling.checked(self._arrays[name], read_refs)
         if array.fill_chunk is not None:
             on_fill(array.fill_chunk)
-        yield from chunk_stretches(array, self._source.read_chunks(self._snapshot, name))
+        for stretch in chunk_stretches(array, read_refs()):
+            self._filling.count(stretch.entries)
+            yield stretch
 
     def _documents(self) -> Iterator[Stretch]:
         root = dict(plan_consolidated(self._targets, self._format))
@@ -94,13 +107,19 @@ def _plan(node: Node, format_: Format) -> Target:
 
 def _chunks_component(array: TargetArray, content: str) -> Component:
     reading = reading_of(array.documents)
-    fill = digest(array.fill_chunk) if array.fill_chunk is not None else None
     # All that chunk keys, sizes and fills follow from: the node's own document is not enough, since
     # fill chunks come from the format's rules too.
+    # What the fill is made of: to encode it takes memory, which an array without missing chunks,
+    # or with too many, need not have.
+    fill = json.dumps(array.fill, default=_fields) if array.fill is not None else None
     made_of: list[Any] = [content, array.path, array.grid, reading.identity, fill]
     origin = digest(json.dumps(made_of).encode()) if content else ""
     facts = {"reading": dataclasses.asdict(reading)}
     return Component(array.path, origin, facts, f"{len(array.grid)} axes")
+
+
+def _fields(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else dataclasses.asdict(value)
 
 
 def _depth_position(path: str) -> str:

@@ -62,13 +62,17 @@ class ZarrOrdering:
         return Preparation(list(self._away(again)), {METADATA: again})
 
     def _away(self, documents: pa.Array) -> Iterator[tuple[str, Round, pa.RecordBatch]]:
-        consolidated = self._state.read(self._consolidated)
-        if consolidated is not None:  # an unfinished export may have left none to show the arrays
-            shown = without_arrays(consolidated, self._withdrawn)
+        of_arrays = documents.filter(_is_in(_parents(documents), self._withdrawn))
+        # The root's document may be both: of an array that leaves nothing else is to be said.
+        if "" not in self._withdrawn and (shown := self._still_shown()) is not None:
             entries = inline_entries([self._consolidated], [""], [shown])
             yield METADATA, Round.WITHDRAW, entries
-        of_arrays = documents.filter(_is_in(_parents(documents), self._withdrawn))
         yield METADATA, Round.WITHDRAW, delete_entries(of_arrays, _parents(of_arrays))
+
+    def _still_shown(self) -> bytes | None:
+        """Return consolidated metadata without the withdrawn; None where none lies there."""
+        there = self._state.read(self._consolidated)
+        return None if there is None else without_arrays(there, self._withdrawn)
 
     @cached_property
     def _documents_there(self) -> pa.Array:

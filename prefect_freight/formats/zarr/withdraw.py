@@ -72,7 +72,9 @@ def _decoding_part(document: dict[str, Any]) -> dict[str, Any]:
     parts = {k: v for k, v in document.items() if k not in ("shape", "attributes")}
     if not {"zarr_format", "node_type"} & document.keys():  # .zattrs, which is attributes alone
         parts, attributes = {}, document
-    return parts | {"attributes": {k: v for k, v in attributes.items() if k in DECODING_ATTRIBUTES}}
+    if isinstance(attributes, dict):  # or null, or anything: a document is kept as it is
+        attributes = {k: v for k, v in attributes.items() if k in DECODING_ATTRIBUTES}
+    return parts | {"attributes": attributes}
 
 
 def plan_withdrawals(

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import (
     FreightError,
+    InputError,
     InternalError,
     NotARepositoryError,
     NotFoundError,
@@ -187,16 +188,18 @@ class IcechunkSource:
         store, prototype = self._session(snapshot), default_buffer_prototype()
         limit = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
 
-        async def read(path: str) -> Mapping[str, Any]:
-            key = f"{path}/{ZARR_JSON}" if path else ZARR_JSON
+        async def read(key: str) -> bytes:
             async with limit:
                 document = await store.get(key, prototype)
             if document is None:
-                raise InternalError(f"snapshot {snapshot.id} lists {path!r} and has no {key!r}")
-            parsed: Mapping[str, Any] = json.loads(document.to_bytes())
-            return parsed
+                raise InternalError(f"snapshot {snapshot.id} lists a node and has no {key!r}")
+            return document.to_bytes()
 
-        return await asyncio.gather(*(read(path) for path in paths))
+        keys = [f"{path}/{ZARR_JSON}" if path else ZARR_JSON for path in paths]
+        documents = await asyncio.gather(*map(read, keys))
+        return [
+            _parse_document(data, key, snapshot) for key, data in zip(keys, documents, strict=True)
+        ]
 
     def _find_snapshot(self, ref: str, names: list[str]) -> str:
         import icechunk
@@ -226,6 +229,20 @@ class IcechunkSource:
             raise translated
 
         return retrying(attempt)
+
+
+def _parse_document(data: bytes, key: str, snapshot: Snapshot) -> Mapping[str, Any]:
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, Mapping):
+        raise InputError(
+            f"expected a metadata document of Zarr 3 under {key!r} in snapshot {snapshot.id} of "
+            f"{snapshot.source}, found {len(data)} bytes that are none. Repair it in the source, "
+            "or export another ref"
+        )
+    return parsed
 
 
 def _to_refs(

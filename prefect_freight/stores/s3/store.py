@@ -20,8 +20,9 @@ from prefect_freight.errors import (
 )
 from prefect_freight.retry import retrying
 from prefect_freight.stores.pages import ROWS_PER_PAGE, to_page
+from prefect_freight.stores.s3.cause import read_cause
 from prefect_freight.stores.s3.client import IDLE_S, open_obstore, s3_credentials
-from prefect_freight.stores.s3.errors import translate_error
+from prefect_freight.stores.s3.errors import CONFLICT_CODES, translate_error
 
 if TYPE_CHECKING:
     import obstore.store
@@ -146,11 +147,11 @@ class S3Store:
             except AlreadyExistsError as error:
                 # S3 answers 409 while another put of the key is under way, which may still fail:
                 # a False here could leave the key without any object, so it is asked again.
-                if "Conflict<" in str(error) or "OperationAborted<" in str(error):
+                if read_cause(error).code in CONFLICT_CODES:
                     raise
                 return False
             except Exception as error:
-                if "501 Not Implemented" not in str(error):
+                if read_cause(error).status != 501:
                     raise
                 return None
             return True

@@ -66,6 +66,36 @@ def test_what_is_withdrawn(
 
 
 def test_the_rest_of_consolidated_metadata_stays_as_it_is() -> None:
-    zarr3 = {"zarr_format": 3, "consolidated_metadata": {"metadata": {"a": 1, "a/b": 2, "ab": 3}}}
-    said = json.loads(without_arrays(json.dumps(zarr3).encode(), {"a"}))
-    assert said == {"zarr_format": 3, "consolidated_metadata": {"metadata": {"ab": 3}}}
+    group, shown = {"node_type": "group"}, {"a": 1, "a/b": 2, "ab": 3}
+    zarr3 = group | {"consolidated_metadata": {"metadata": shown}}
+    said = json.loads(without_arrays(json.dumps(zarr3).encode(), {"a"}) or b"")
+    assert said == group | {"consolidated_metadata": {"metadata": {"ab": 3}}}
+
+
+CONSOLIDATED = [
+    {"zarr_consolidated_format": 1, "metadata": {"a/.zarray": {"shape": [1]}}},
+    {"node_type": "group", "consolidated_metadata": {"metadata": {"a": {"shape": [1]}}}},
+]
+
+
+@pytest.mark.parametrize("document", CONSOLIDATED)
+def test_what_is_cut_short_anywhere_is_no_consolidated_metadata(document: dict[str, Any]) -> None:
+    data = json.dumps(document).encode()
+    assert without_arrays(data, {"b"}) == data
+    for length in range(len(data)):
+        assert without_arrays(data[:length], {"a"}) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"null", b"1", b'"metadata"', b"[]", b"{}", b"\xff\xfe", b"[" * 100_000, b"9" * 5_000),
+        *(b'{"metadata": %s}' % value for value in (b"null", b"[]", b'"x"')),
+        *(b'{"node_type": "group", "consolidated_metadata": %s}' % v for v in (b"null", b"{}")),
+        b'{"node_type": "array", "shape": [1]}',
+        b'{"node_type": "group", "metadata": {}}',
+    ],
+    ids=lambda data: data[:60].decode("latin-1"),
+)
+def test_what_is_no_consolidated_metadata(data: bytes) -> None:
+    assert without_arrays(data, {"a"}) is None
