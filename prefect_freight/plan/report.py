@@ -11,8 +11,12 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
 
     The same command has the same id on any machine.
     """
-    settings = json.dumps([snapshot.source, snapshot.id, base, options.format.value])
-    return hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()
+    settings = [snapshot.source, snapshot.id, base, options.format.value]
+    if (
+        options.on_existing == "replace"
+    ):  # what it deletes is planned, so it resumes no other's plan
+        settings.append(options.on_existing)
+    return hashlib.blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
 
 
 def plan_report(

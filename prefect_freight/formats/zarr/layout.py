@@ -95,7 +95,10 @@ def _array_thing(array: TargetArray, content: str) -> Component:
     fill = digest(array.fill_chunk) if array.fill_chunk is not None else None
     made_of: list[Any] = [content, array.path, array.grid, reading.identity, fill]
     origin = digest(json.dumps(made_of).encode()) if content else ""
-    facts = {"reading": dataclasses.asdict(reading)}
+    facts = {
+        "reading": dataclasses.asdict(reading),
+        "chunk_keys": {"style": array.keys.style, "separator": array.keys.separator},
+    }
     return Component(array.path, origin, facts, f"{len(array.grid)} axes")
 
 
