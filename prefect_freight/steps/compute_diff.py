@@ -72,7 +72,11 @@ def compute_diff(
         base = base_area(earlier, job)
         state = State(destination, earlier, base, relies=job.base is not None)
         try:
-            written = _Diffing(destination, job, manifest, state, minding_others).run()
+            diffing = _Diffing(destination, job, manifest, state)
+            # A copy of another format goes before the new one comes: nobody reads both as one.
+            diffing.deletes_early = any(run.format != job.options.format for run in earlier)
+            diffing.minds_others = minding_others
+            written = diffing.run()
         except OccupiedError:
             # Without a diff a run has touched nothing. With one, all that it names would count as
             # ours from then on.
@@ -95,16 +99,10 @@ def read_entries(destination: Store, job: Job) -> Iterator[pa.Table]:
 class _Diffing:
     """One diff in the making."""
 
-    def __init__(
-        self,
-        destination: Store,
-        job: Job,
-        manifest: Manifest,
-        state: State,
-        minding_others: bool,
-    ) -> None:
+    deletes_early, minds_others = False, True
+
+    def __init__(self, destination: Store, job: Job, manifest: Manifest, state: State) -> None:
         self._destination, self._job, self._manifest = destination, job, manifest
-        self._minding_others = minding_others
         self._state = state
         self._records = state.records
         self._records.add(manifest)
@@ -116,7 +114,7 @@ class _Diffing:
 
     def run(self) -> Diff:
         """Write the diff and return it."""
-        foreign = self._mind_others() if self._minding_others else Foreign()
+        foreign = self._mind_others() if self.minds_others else Foreign()
         # Before all else: it looks at what lies there, and says what will have to come back.
         preparation = self._ordering.prepare()
         for name, round_, entries in preparation.entries:
@@ -202,6 +200,7 @@ class _Diffing:
         if self._ordering.phases_vouch:
             # A key of a later phase vouches for others, so it goes before they change.
             early = early | (self._phases(keys) > 0)
+        early = early | self.deletes_early
         for round_, chosen in ((Round.CLEAR, early), (Round.DELETES, ~early)):
             rows = pa.array(np.flatnonzero(chosen))
             self._writer.add(name, round_, delete_entries(key.take(rows), node.take(rows)))

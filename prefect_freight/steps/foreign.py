@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from prefect_freight.control.manifest import Manifest, Slice
 from prefect_freight.control.state import State, count_copy
-from prefect_freight.errors import DestinationError, InputError, NotFoundError, OccupiedError
+from prefect_freight.errors import InputError, NotFoundError, OccupiedError
 from prefect_freight.formats.choice import open_reader
 from prefect_freight.model import CONTROL_AREA, Job, Round
 from prefect_freight.plan.entries import combined
@@ -100,7 +100,7 @@ def find_foreign(
 ) -> Iterator[pa.Table]:
     """Yield what is not ours and in the way of what the manifest has put (`FOUND_SCHEMA`).
 
-    Raises `DestinationError` if another destination of ours lies inside this one.
+    Raises `OccupiedError` if another destination of ours lies inside this one.
     """
     search = _Search(destination, job, state, manifest)
     new = sum(part.rows - part.kept for part in manifest.parts if part.round is not Round.DELETES)
@@ -229,9 +229,9 @@ class _Search:
         return _without(keys, self._state.owned())
 
 
-def nested_refusal(url: str, other: str) -> DestinationError:
+def nested_refusal(url: str, other: str) -> OccupiedError:
     """Return the error of a destination of which one lies inside another."""
-    return DestinationError(
+    return OccupiedError(
         f"expected {url} to be apart from other destinations, found one of ours at {other}: each "
         "would overwrite and delete what the other put. Nothing was touched. Choose another place"
     )

@@ -61,11 +61,13 @@ class ZarrOrdering:
         return Preparation(list(self._away(again)), {METADATA: again})
 
     def _away(self, documents: pa.Array) -> Iterator[tuple[str, Round, pa.RecordBatch]]:
-        consolidated = self._state.read(self._consolidated)
-        if consolidated is not None:  # an unfinished export may have left none to show the arrays
-            shown = without_arrays(consolidated, self._withdrawn)
-            entries = inline_entries([self._consolidated], [""], [shown])
-            yield METADATA, Round.WITHDRAW, entries
+        # That of the other format too, where a copy of it is replaced; but not what is not ours.
+        there = {*self._documents_there.to_pylist(), self._consolidated}
+        for key in sorted(there & {*CONSOLIDATED_KEY.values()}):
+            consolidated = self._state.read(key)
+            if consolidated is not None:  # an unfinished export may have left none
+                shown = without_arrays(consolidated, self._withdrawn)
+                yield METADATA, Round.WITHDRAW, inline_entries([key], [""], [shown])
         of_arrays = documents.filter(_is_in(_parents(documents), self._withdrawn))
         yield METADATA, Round.WITHDRAW, delete_entries(of_arrays, _parents(of_arrays))
 
