@@ -103,8 +103,10 @@ def export_repo(
         concurrency: How many objects move at the same time, from 1 to 256.
         verify: How the copy is compared with the snapshot before it is marked as whole: none, sizes
             (of what is listed), checksums (of contents too), or values (both are decoded).
-        on_existing: What to do where the destination holds anything that is not ours: refuse, or
-            merge, which keeps it and writes beside it.
+        on_existing: What to do where the destination holds anything that is not ours: refuse;
+            merge, which keeps it, writes beside it, and refuses by name what is in the way; or
+            replace, which puts over that or deletes it, and takes over another source's copy, or
+            one of another format.
         settle_s: Seconds to wait before anything goes that a reader may have just opened.
         max_fill_chunks: Refuse to write out more missing chunks than that, which a Zarr 2 copy may
             need for their fill values.

@@ -79,11 +79,13 @@ def cli() -> None:
 )
 @click.option(
     "--on-existing",
-    type=click.Choice(["refuse", "merge"]),
+    type=click.Choice(["refuse", "merge", "replace"]),
     default="refuse",
     show_default=True,
-    help="What to do where the destination holds anything that is not ours: refuse, or keep it "
-    "and write beside it.",
+    help="What to do where the destination holds anything that is not ours: refuse; merge, which "
+    "keeps it, writes beside it, and refuses by name what is in the way; or replace, which puts "
+    "over that or deletes it, and takes over another source's copy, or one of another format. "
+    "--dry-run lists what would be replaced.",
 )
 @click.option(
     "--max-fill-chunks",

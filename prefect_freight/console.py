@@ -196,6 +196,11 @@ def print_preview(preview: Preview) -> None:
     )
     for note in preview.notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    for key in preview.replaced_keys:
+        console.print(f"would replace {key}", highlight=False, soft_wrap=True, markup=False)
+    if preview.replaced > len(preview.replaced_keys):
+        more = preview.replaced - len(preview.replaced_keys)
+        console.print(f"and {more} more", highlight=False)
 
 
 def print_status(status: Status) -> None:

@@ -9,6 +9,7 @@ The tree::
     │   ├── NotARepositoryError  nothing that can be exported lies at the source
     │   ├── UnsupportedNodeError an array or group that the target format cannot express
     │   └── DestinationError     the destination is occupied, inside the source, ...
+    │       └── OccupiedError    what is not ours lies where the copy is to be
     ├── AccessError              fix the credentials, the bucket or the permissions
     │   └── NoSuchBucketError
     ├── NotFoundError            an object that must be there is not
@@ -70,6 +71,12 @@ class DestinationError(InputError):
     """The destination may not be written as asked; nothing there was touched."""
 
     kind: ClassVar[str] = "destination"
+
+
+class OccupiedError(DestinationError):
+    """Objects that are not ours are in the way of the copy; nothing was touched."""
+
+    kind: ClassVar[str] = "occupied"
 
 
 class AccessError(FreightError):

@@ -13,7 +13,13 @@ from typing import get_args
 from prefect_freight.config import StoreConfig
 from prefect_freight.control.lock import Lock, hold_lock
 from prefect_freight.control.manifest import Manifest
-from prefect_freight.errors import FreightError, IncompleteError, InputError, UnsoundError
+from prefect_freight.errors import (
+    FreightError,
+    IncompleteError,
+    InputError,
+    OccupiedError,
+    UnsoundError,
+)
 from prefect_freight.events import (
     Ended,
     Notice,
@@ -124,8 +130,9 @@ class _Attempt:
             report = self._steps()
         except BaseException as error:
             # All of them, an interrupt and a cancelled flow too: the destination must say so.
-            if isinstance(error, InputError) and self._manifest is None:
-                raise  # refused, and nothing was left behind
+            refused = isinstance(error, InputError) and self._manifest is None
+            if refused or isinstance(error, OccupiedError):
+                raise  # and nothing was left behind
             report = self._fail(error)
             if isinstance(error, FreightError) and not isinstance(error, UnsoundError):
                 raise IncompleteError(str(error), report) from error
@@ -233,6 +240,11 @@ def export(
     destination and source, where these are given as URLs. Running it again after a failure moves
     only what is missing.
 
+    Where objects lie at the destination that are not ours, `on_existing` says what to do: `refuse`;
+    `merge`, which keeps them and writes beside them, and refuses those that are in the way by name;
+    `replace`, which puts over these or deletes them, and takes over another source's copy, or one
+    of another format.
+
     `rounds` orders chunks, and plain objects: those whose key matches the first expression move
     when all that match none are there, and so on; see `prefect_freight.plan.phases.plan_phases`.
 
@@ -241,7 +253,7 @@ def export(
     `keep_runs` runs stay, and older ones as long as the copy relies on them. More missing chunks
     than `max_fill_chunks` that a Zarr 2 copy needs written out are refused.
 
-    Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
+    Raises `InputError` for what the caller can mend, with nothing touched; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
     `TransientError` if a store cannot be used.
     """
@@ -340,8 +352,9 @@ def plan_options(
         raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
     if verify not in get_args(VerifyLevel):
         raise InputError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
-    if on_existing not in ("refuse", "merge"):
-        raise InputError(f"expected on_existing refuse or merge, found {on_existing!r}")
+    if on_existing not in get_args(OnExisting):
+        choices = " or ".join(get_args(OnExisting))
+        raise InputError(f"expected on_existing {choices}, found {on_existing!r}")
     return Options(
         Format(format_),
         verify,  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"
 """Keys of the objects that say whether a copy is whole (RE2)."""
 
 VerifyLevel = Literal["none", "sizes", "checksums", "values"]
-OnExisting = Literal["refuse", "merge"]
+OnExisting = Literal["refuse", "merge", "replace"]
 
 
 class Format(StrEnum):
@@ -207,6 +207,10 @@ class Plan:
     """Objects that lie there already as they are wanted."""
     notes: tuple[str, ...] = ()
     """What the format could not express of the snapshot, for the user."""
+    replaced: int = 0
+    """Objects that are not ours and are put over or deleted, as the user wants it;"""
+    replaced_keys: tuple[str, ...] = ()
+    """the first thousand of them."""
 
     def of(self, round_: Round) -> tuple[Unit, ...]:
         """Return the units of one round, in order."""
@@ -323,6 +327,10 @@ class Preview:
     put_requests: int
     """PUT requests of all kinds: the parts of large objects, the manifest and the ledger too."""
     notes: tuple[str, ...] = ()
+    replaced: int = 0
+    """Objects that are not ours and would be put over or deleted;"""
+    replaced_keys: tuple[str, ...] = ()
+    """the first thousand of them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the preview as plain JSON values."""

@@ -92,13 +92,14 @@ def verify(
         last.snapshot,
         job.options.verify,
         differences,
-        tuple(_note(run) for run in later),
+        (*differences.notes, *(_note(run) for run in later)),
     )
 
 
 def _compare_source(source: Source, destination: Store, job: Job, differences: Differences) -> None:
     """Add what an export of the snapshot's difference to its own copy would still have to do."""
-    expected = preview(source, destination, replace(job, sequence=job.sequence + 1))
+    later = replace(job, sequence=job.sequence + 1)
+    expected = preview(source, destination, later, minding_others=False)
     for path, counts in expected.nodes.items():
         if counts["puts"] or counts["deletes"]:
             differences.add_wrong(

@@ -129,7 +129,9 @@ def read_diff(destination: Store, area: str) -> Diff | None:
         for part in index["parts"]
     )
     notes = tuple(index["notes"])
-    return Diff(area, parts, _plan(parts, index["totals"], index["kept"], notes))
+    count, keys = index.get("replaced", (0, ()))
+    replaced = count, tuple(keys)
+    return Diff(area, parts, _plan(parts, index["totals"], index["kept"], notes, replaced))
 
 
 def _read_index(destination: Store, key: str) -> Any:
@@ -184,20 +186,29 @@ class DiffWriter:
             if pending.full:
                 self._flush(round_, phase)
 
-    def close(self, kept: int, notes: Sequence[str] = ()) -> Diff:
-        """Write what is left, and the index; return the diff."""
+    def close(
+        self,
+        kept: int,
+        notes: Sequence[str] = (),
+        replaced: tuple[int, tuple[str, ...]] = (0, ()),
+    ) -> Diff:
+        """Write what is left, and the index; return the diff.
+
+        `replaced` is how much of it is not ours, and the first keys of that.
+        """
         for round_, phase in self._pending:
             self._flush(round_, phase)
         parts = tuple(self._parts)
         manifest = self._manifest
         notes = (*manifest.notes, *notes)
-        plan = _plan(parts, manifest.totals, kept, notes)
+        plan = _plan(parts, manifest.totals, kept, notes, replaced)
         index = {
             "format_version": DIFF_VERSION,
             "parts": [part_to_dict(part) for part in parts],
             "kept": kept,
             "totals": dict(manifest.totals),
             "notes": notes,
+            "replaced": replaced,
         }
         # Last, and before anything moves: a run without it has touched nothing.
         data = json.dumps(index).encode()
@@ -229,7 +240,11 @@ class DiffWriter:
 
 
 def _plan(
-    parts: tuple[DiffPart, ...], totals: Mapping[str, int], kept: int, notes: tuple[str, ...]
+    parts: tuple[DiffPart, ...],
+    totals: Mapping[str, int],
+    kept: int,
+    notes: tuple[str, ...],
+    replaced: tuple[int, tuple[str, ...]],
 ) -> Plan:
     order = list(Round)
     units: tuple[Unit, ...] = ()
@@ -243,4 +258,6 @@ def _plan(
         totals=dict(totals),
         kept=kept,
         notes=notes,
+        replaced=replaced[0],
+        replaced_keys=replaced[1],
     )

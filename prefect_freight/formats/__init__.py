@@ -1,8 +1,9 @@
 """What a copy is made of: one layout for each kind of copy, the words of `--format`.
 
 A `Layout` reads a snapshot: it divides it into named components and gives the entries of each, in
-the order of their positions. An `Ordering` says in which round what has changed may be touched,
-from what the sections' facts say, so that it needs no source. All else about an export (sections,
+the order of their positions. An `Ordering` says in which round what has changed may be touched, and
+a `Reader` what of all that is not the copy's would be read as if it were: both from what the
+sections' facts say, so that they need no source. All else about an export (sections,
 manifest, diff, ledger, verification) is the same for every layout and stands elsewhere.
 
 Not promised: that the entries of a component are there before they are asked for; a layout streams.
@@ -81,4 +82,20 @@ class Ordering(Protocol):
 
     def early_deletes(self, keys: pa.Array, nodes: pa.Array) -> pa.BooleanArray:
         """Say of each key that goes whether it must be gone before the new objects arrive."""
+        ...
+
+
+class Reader(Protocol):
+    """Where one who reads the copy looks for objects."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not known of that, for the user."""
+        ...
+
+    def taken_for(self, keys: pa.StringArray) -> pa.StringArray:
+        """Return what an object under each key would be taken for; null where nobody looks.
+
+        The keys are of objects that are not the copy's.
+        """
         ...

@@ -1,18 +1,20 @@
 """Which layout and which ordering a format has."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from prefect_freight.control.state import State
 from prefect_freight.errors import InputError, InternalError
-from prefect_freight.formats import Layout, Ordering
+from prefect_freight.formats import Layout, Ordering, Reader
 from prefect_freight.formats.objects import (
     OBJECTS,
     ObjectsLayout,
     ObjectsOrdering,
+    ObjectsReader,
     compare_objects,
 )
 from prefect_freight.formats.zarr.layout import ZarrLayout
 from prefect_freight.formats.zarr.ordering import ZarrOrdering
+from prefect_freight.formats.zarr.reader import ZarrReader
 from prefect_freight.model import MAX_FILL_CHUNKS, Format, Job, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.sections import Section
@@ -69,6 +71,15 @@ def open_ordering(
             return ObjectsOrdering(state, wanted.get(OBJECTS, ()))
         case Format.ZARR2 | Format.ZARR3:
             return ZarrOrdering(state, wanted, changed, format_)
+
+
+def open_reader(sections: Mapping[str, Sequence[Section]], format_: Format) -> Reader:
+    """Return where one who reads a copy looks for objects, by the sections of its manifest."""
+    match format_:
+        case Format.OBJECTS:
+            return ObjectsReader()
+        case Format.ZARR2 | Format.ZARR3:
+            return ZarrReader(sections)
 
 
 def compare_values(source: Source, destination: Store, job: Job, differences: Differences) -> None:

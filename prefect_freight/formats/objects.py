@@ -15,6 +15,7 @@ from prefect_freight.formats import Component, Preparation
 from prefect_freight.model import Job, Kind, Round, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.entries import make_entries
+from prefect_freight.plan.keys import folders_of, parents_of
 from prefect_freight.plan.sections import Section, Stretch, TextPositions
 from prefect_freight.retry import retrying
 from prefect_freight.sources import ObjectSource, Source
@@ -88,19 +89,19 @@ class ObjectsOrdering:
         # Far more often nothing is in the way: what can be told by folders is told before keys are
         # read.
         early = pc.is_in(keys, self._folders)
-        below = _folders(keys)
+        below = folders_of(keys)
         vanished = below.filter(pc.invert(pc.is_in(below, self._folders)))
         pages = self._keys() if len(vanished) else ()
         new = [_no_keys(), *(page.filter(pc.is_in(page, vanished)) for page in pages)]
         in_the_way = pa.concat_arrays(new)
-        for parents in _parents(keys) if len(in_the_way) else ():
+        for parents in parents_of(keys) if len(in_the_way) else ():
             early = pc.or_(early, pc.is_in(parents, in_the_way))
         return early
 
     @cached_property
     def _folders(self) -> pa.Array:
         """The folders of all wanted keys that may be new: far fewer than keys, as a rule."""
-        pages = [_folders(page) for page in self._keys()]
+        pages = [folders_of(page) for page in self._keys()]
         return pa.concat_arrays([_no_keys(), *pages]).unique()
 
     def _keys(self) -> Iterator[pa.Array]:
@@ -108,31 +109,18 @@ class ObjectsOrdering:
             yield self._state.records.entries(section, ["key"])["key"].combine_chunks()
 
 
+class ObjectsReader:
+    """Takes each object for itself, so that one beside those of the copy changes none of them."""
+
+    notes: tuple[str, ...] = ()
+
+    def taken_for(self, keys: pa.StringArray) -> pa.StringArray:
+        """Return null for each key."""
+        return pa.nulls(len(keys), pa.string())
+
+
 def _no_keys() -> pa.Array:
     return pa.array([], pa.string())
-
-
-def _parents(keys: pa.Array) -> Iterator[pa.Array]:
-    """Yield the folder of each key, then the folders of those, and so on; null above the root."""
-    while True:
-        keys = pc.replace_substring_regex(
-            pc.if_else(pc.match_substring(keys, "/"), keys, None), "/[^/]*$", ""
-        )
-        if keys.null_count == len(keys):
-            return
-        yield keys
-
-
-def _folders(keys: pa.Array) -> pa.Array:
-    """Return all folders of keys, each once.
-
-    >>> _folders(pa.array(["a", "b/c/d", "b/e"])).to_pylist()
-    ['b', 'b/c']
-    """
-    # Level by level, since most keys of a level share their folder: all after the first is small.
-    levels = (parents.unique().drop_null() for parents in _parents(keys))
-    folders = pa.concat_arrays([_no_keys(), *levels]).unique()
-    return folders.take(pc.sort_indices(folders))
 
 
 def compare_objects(source: Source, destination: Store, job: Job, differences: Differences) -> None:

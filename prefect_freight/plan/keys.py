@@ -1,9 +1,15 @@
-"""Keys of objects: the guard that none leaves the destination's root. Pure."""
+"""Keys of objects: the guard that none leaves the destination's root, and their folders. Pure."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from prefect_freight.errors import InputError
 
 UNSAFE_PATTERN = r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f\\]|://"
 """Matches (RE2) every key that `check_key` refuses, for looking at many at once."""
+NO_KEYS = pa.array([], pa.string())
 
 
 def check_key(key: str) -> None:
@@ -41,3 +47,26 @@ def _danger(key: str) -> str:
     if any(0xD800 <= ord(c) <= 0xDFFF for c in key):
         return "it is not valid Unicode"
     return ""
+
+
+def parents_of(keys: pa.Array) -> Iterator[pa.Array]:
+    """Yield the folder of each key, then the folders of those, and so on; null above the root."""
+    while True:
+        keys = pc.replace_substring_regex(
+            pc.if_else(pc.match_substring(keys, "/"), keys, None), "/[^/]*$", ""
+        )
+        if keys.null_count == len(keys):
+            return
+        yield keys
+
+
+def folders_of(keys: pa.Array) -> pa.Array:
+    """Return all folders of keys, each once.
+
+    >>> folders_of(pa.array(["a", "b/c/d", "b/e"])).to_pylist()
+    ['b', 'b/c']
+    """
+    # Level by level, since most keys of a level share their folder: all after the first is small.
+    levels = (parents.unique().drop_null() for parents in parents_of(keys))
+    folders = pa.concat_arrays([NO_KEYS, *levels]).unique()
+    return folders.take(pc.sort_indices(folders))

@@ -13,8 +13,11 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
     """
     # Neither phases nor the level of verification: they lead to the same copy, and a run may be
     # resumed with others.
-    settings = json.dumps([snapshot.source, snapshot.id, base, options.format.value])
-    return hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()
+    settings = [snapshot.source, snapshot.id, base, options.format.value]
+    # What it deletes is planned, so it resumes no other's plan.
+    if options.on_existing == "replace":
+        settings.append(options.on_existing)
+    return hashlib.blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
 
 
 def plan_report(

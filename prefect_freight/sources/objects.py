@@ -18,6 +18,7 @@ from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Snapshot
 from prefect_freight.plan.keys import UNSAFE_PATTERN, check_key
 from prefect_freight.plan.sections import ContentDigest
 from prefect_freight.sources import OBJECT_SCHEMA
+from prefect_freight.stores.locations import endpoint_of
 from prefect_freight.stores.sorting import in_key_order
 from prefect_freight.stores.urls import open_store
 
@@ -47,6 +48,11 @@ class PlainObjects:
     def storage_url(self) -> str:
         """URL of the place where the objects lie."""
         return self._store.url
+
+    @property
+    def endpoint(self) -> str:
+        """Address of the storage's service."""
+        return endpoint_of(self._store)
 
     def resolve(self, ref: str) -> Snapshot:
         """Return the snapshot of what lies there now, which `ref` may name by its id too.

@@ -1,12 +1,14 @@
 """Computing the diff of an export: what is put, kept and deleted, in which round."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_freight.control.clearing import forget_run
 from prefect_freight.control.diff import ELSEWHERE, Diff, DiffWriter, read_diff
 from prefect_freight.control.manifest import Manifest, Part, Slice, fill_key, read_fill
 from prefect_freight.control.marker import withdraw_markers
@@ -20,13 +22,15 @@ from prefect_freight.control.state import (
     count_copy,
     read_copy,
 )
+from prefect_freight.errors import FreightError, OccupiedError
 from prefect_freight.formats import Preparation
 from prefect_freight.formats.choice import open_ordering
 from prefect_freight.model import ENTRY_SCHEMA, Job, Kind, Plan, Round
-from prefect_freight.plan.entries import delete_entries
+from prefect_freight.plan.entries import combined, delete_entries
 from prefect_freight.plan.phases import plan_phases
 from prefect_freight.plan.sections import Section
 from prefect_freight.retry import retrying
+from prefect_freight.steps.foreign import Foreign, find_foreign
 from prefect_freight.steps.partitions import partitioned
 from prefect_freight.stores import Store
 
@@ -48,13 +52,17 @@ DAMAGED = (
 Numbers = npt.NDArray[np.int64]
 
 
-def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
+def compute_diff(
+    destination: Store, job: Job, manifest: Manifest, *, minding_others: bool = True
+) -> Plan:
     """Write down what must be done so that the destination holds what the manifest says.
 
     What lies there is the copy of the job's base (nothing that can be relied on, without one) and
     what unfinished exports since then may have done. After it the markers of earlier exports are
     gone, since what they vouch for may now change.
 
+    Raises `OccupiedError` if something that is not ours is in the way, unless it is to be replaced:
+    then nothing of this run is left. (Not where others are not minded: to compare needs no room.)
     `read_entries` gives all of it as tables.
     """
     earlier = earlier_runs(destination, job)
@@ -63,7 +71,18 @@ def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
         # A job without a base relies on no content; what the last copy held is there all the same.
         base = base_area(earlier, job)
         state = State(destination, earlier, base, relies=job.base is not None)
-        written = _Diffing(destination, job, manifest, state).run()
+        try:
+            diffing = _Diffing(destination, job, manifest, state)
+            # A copy of another format goes before the new one comes: nobody reads both as one.
+            diffing.deletes_early = any(run.format != job.options.format for run in earlier)
+            diffing.minds_others = minding_others
+            written = diffing.run()
+        except OccupiedError:
+            # Without a diff a run has touched nothing. With one, all that it names would count as
+            # ours from then on.
+            with suppress(FreightError):
+                forget_run(destination, job)
+            raise
     # The run that wrote it may have been killed before it came to this.
     withdraw_markers(destination, earlier)
     return written.plan
@@ -80,6 +99,8 @@ def read_entries(destination: Store, job: Job) -> Iterator[pa.Table]:
 class _Diffing:
     """One diff in the making."""
 
+    deletes_early, minds_others = False, True
+
     def __init__(self, destination: Store, job: Job, manifest: Manifest, state: State) -> None:
         self._destination, self._job, self._manifest = destination, job, manifest
         self._state = state
@@ -93,7 +114,8 @@ class _Diffing:
 
     def run(self) -> Diff:
         """Write the diff and return it."""
-        # First of all: it looks at what lies there, and says what will have to come back.
+        foreign = self._mind_others() if self.minds_others else Foreign()
+        # Before all else: it looks at what lies there, and says what will have to come back.
         preparation = self._ordering.prepare()
         for name, round_, entries in preparation.entries:
             self._writer.add(name, round_, entries)
@@ -108,8 +130,29 @@ class _Diffing:
             self._settle_doubts(preparation)
         elif not self._state.is_empty:
             self._delete_leftovers()
-        notes = (DAMAGED,) if self._state.is_damaged else ()
-        return self._writer.close(count_copy(self._manifest) - self._puts, notes)
+        notes: tuple[str, ...] = (DAMAGED,) if self._state.is_damaged else ()
+        if foreign.count:
+            notes += (foreign.note(),)
+        kept = count_copy(self._manifest) - self._puts
+        return self._writer.close(kept, notes, (foreign.count, foreign.keys))
+
+    def _mind_others(self) -> Foreign:
+        """Refuse what is in the way and not ours, or plan to delete it; return what is replaced."""
+        foreign = Foreign()
+        replacing = self._job.options.on_existing == "replace"
+        for found in find_foreign(self._destination, self._job, self._state, self._manifest):
+            foreign = foreign.plus(found)
+            if replacing:
+                self._delete_foreign(found)
+        if foreign.count and not replacing:
+            raise foreign.refusal(self._destination.url)
+        return foreign
+
+    def _delete_foreign(self, found: pa.Table) -> None:
+        for round_ in (Round.CLEAR, Round.DELETES):
+            keys = combined(found.filter(pc.equal(found["round"], round_))["key"])
+            nodes = pa.repeat("", len(keys))
+            self._writer.add(NAMELESS, round_, delete_entries(keys, nodes))
 
     def _take_puts(self, number: int, part: Part) -> None:
         """Put what a part of the manifest has and the base has not."""
@@ -157,6 +200,7 @@ class _Diffing:
         if self._ordering.phases_vouch:
             # A key of a later phase vouches for others, so it goes before they change.
             early = early | (self._phases(keys) > 0)
+        early = early | self.deletes_early
         for round_, chosen in ((Round.CLEAR, early), (Round.DELETES, ~early)):
             rows = pa.array(np.flatnonzero(chosen))
             self._writer.add(name, round_, delete_entries(key.take(rows), node.take(rows)))

@@ -17,6 +17,10 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 LINES_IN_MESSAGE = 5
+REMOVE_TAKEN = (
+    "Remove what is not of the copy and run the same command again, or have it deleted by "
+    "--on-existing replace"
+)
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
 
 
@@ -27,18 +31,20 @@ def finish(
 
     Raises `IncompleteError`, with the report and after writing the failure marker, if the
     differences say that the copy is not whole: `UnsoundError` where the run had relied on records
-    of earlier ones, and one that relies on nothing will mend it.
+    of earlier ones, and one that relies on nothing will mend it. Objects that are not ours are
+    mended by no export; without them, the same command finds that all is done.
     """
     notes = job.notes + plan.notes + _notes(differences)
     if not differences.whole:
         report = _report(job, plan, outcome, whole=False, notes=notes)
         lines = differences.lines()
-        _close(destination, job, report, "unsound", plan, outcome)
+        disturbed = differences.is_only_taken
+        _close(destination, job, report, "failed" if disturbed else "unsound", plan, outcome)
         write_failure(destination, job, outcome, lines)
-        relied = job.resumed or job.base is not None
+        relied = not disturbed and (job.resumed or job.base is not None)
         raise (UnsoundError if relied else IncompleteError)(
             f"the copy at {destination.url} is not whole: {'; '.join(lines[:LINES_IN_MESSAGE])}. "
-            "Run the same command again",
+            f"{REMOVE_TAKEN if disturbed else 'Run the same command again'}",
             report,
         )
     report = _report(job, plan, outcome, whole=True, notes=notes)
@@ -124,8 +130,10 @@ def _close(
 
 
 def _notes(differences: Differences) -> tuple[str, ...]:
+    notes = tuple(differences.notes)
     if not differences.foreign:
-        return ()
+        return notes
     shown = ", ".join(differences.foreign_keys[:LINES_IN_MESSAGE])
     dots = ", …" if differences.foreign > LINES_IN_MESSAGE else ""
-    return (f"{differences.foreign} objects there are not ours and were left: {shown}{dots}",)
+    left = f"{differences.foreign} objects there are not ours and were left: {shown}{dots}"
+    return (*notes, left)

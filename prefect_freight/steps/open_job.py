@@ -1,21 +1,30 @@
 """Opening an export at its destination: new, unfinished (then resumed), or whole already."""
 
 import itertools
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from urllib.parse import unquote, urlsplit
+from typing import get_args
 
 from prefect_freight.control.manifest import read_manifest
-from prefect_freight.control.runs import Run, read_last, read_runs, run_of, write_run
-from prefect_freight.errors import DestinationError, UnsoundError
+from prefect_freight.control.runs import LAST, RUNS, Run, read_last, read_runs, run_of, write_run
+from prefect_freight.errors import (
+    AccessError,
+    DestinationError,
+    InputError,
+    NotFoundError,
+    UnsoundError,
+)
 from prefect_freight.formats.choice import check_format
-from prefect_freight.model import Job, Options, Snapshot
+from prefect_freight.model import Job, OnExisting, Options, Snapshot
+from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.report import plan_export_id
+from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
+from prefect_freight.steps.foreign import nested_refusal
 from prefect_freight.steps.verify_copy import compare, list_data
 from prefect_freight.stores import Store
+from prefect_freight.stores.locations import ancestors, comparable, is_same_service
 
 KEYS_IN_MESSAGE = 3
 ASSUMED = (
@@ -23,6 +32,7 @@ ASSUMED = (
     "there recorded it"
 )
 VERSION1 = "an export of an earlier version was left unfinished there, so all of it was copied"
+TAKEN_OVER = "a copy of {source} in format {format} lay there, and was replaced"
 UNSOUND = "what lay there was not what its record said, so all of it was copied"
 
 
@@ -38,9 +48,9 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     """Return the job of this export at this destination; nothing is written.
 
     The same export, left unfinished, is resumed; one that is whole, and still lies there whole, is
-    `already_whole`. Raises `DestinationError` if the destination lies inside the source, holds
-    anything not ours (unless told to merge), or a copy of another kind; `InputError` for a format
-    that the source has nothing of.
+    `already_whole`. Raises `DestinationError` if the destination lies inside the source or another
+    destination, holds anything not ours (unless told to write beside it), or another copy (unless
+    told to replace it); `InputError` for a format that the source has nothing of.
     """
     check_format(source, options.format)
     _refuse_overlap(source, destination)
@@ -48,14 +58,27 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     since = read_runs(destination, after=last.sequence if last else 0)
     earlier = [last, *since] if last else since
     if not earlier:
+        _refuse_nested(destination)
         _refuse_occupied(destination, options)
-    _refuse_other_copy(earlier, snapshot, options, destination)
+    others = _other_copies(earlier, snapshot, options, destination)
     sound = all(run.state != "unsound" for run in earlier) and _is_recorded(last, destination)
-    if _is_whole(earlier, snapshot):
+    disturbed = False
+    if _is_whole(earlier, snapshot, options):
         job = _whole_job(earlier[-1], snapshot, options, destination)
-        if _still_whole(destination, job):
+        differences = _compare(destination, job)
+        if differences is not None and differences.whole:
             return job
-        sound = False
+        disturbed = differences is not None and differences.is_only_taken
+        sound = sound and disturbed
+    if others:
+        return _take_over(others, earlier, snapshot, options, destination)
+    if (
+        sound
+        and last is not None
+        and (disturbed or _was_disturbed(earlier, last, snapshot, options))
+    ):
+        # All of it lies there, and something else does. That is no reason to copy it again.
+        return _plan_job(earlier, snapshot, options, destination, (last.snapshot, False))
     base = _plan_base(source, options, last, destination)
     # Where the record was found wrong, no difference to it can be relied on.
     job = _plan_job(earlier, snapshot, options, destination, base if sound else (None, False))
@@ -84,11 +107,12 @@ def _is_after_version1(earlier: Sequence[Run], job: Job, destination: Store) -> 
     return job.base is not None and any(m is not None and m.version == 1 for m in manifests)
 
 
-def _is_whole(earlier: Sequence[Run], snapshot: Snapshot) -> bool:
+def _is_whole(earlier: Sequence[Run], snapshot: Snapshot, options: Options) -> bool:
+    wanted = (snapshot.source, snapshot.id, options.format)
     return bool(
         earlier
         and earlier[-1].state == "whole"
-        and (earlier[-1].source, earlier[-1].snapshot) == (snapshot.source, snapshot.id)
+        and (earlier[-1].source, earlier[-1].snapshot, earlier[-1].format) == wanted
     )
 
 
@@ -157,33 +181,61 @@ def _plan_job(
     )
 
 
-def _still_whole(destination: Store, job: Job) -> bool:
+def _compare(destination: Store, job: Job) -> Differences | None:
+    """Return how a copy that is recorded as whole differs from its record, None without one."""
     if read_manifest(destination, job.area) is None:
-        return False
+        return None
     # The record of a finished export is not taken for the copy, not even by who asks for no check.
     level = "sizes" if job.options.verify == "none" else job.options.verify
     try:
-        return compare(destination, job, level).whole
+        return compare(destination, job, level)
     except UnsoundError:  # what says that it is whole cannot be read
-        return False
+        return None
+
+
+def _was_disturbed(earlier: Sequence[Run], last: Run, snapshot: Snapshot, options: Options) -> bool:
+    """Say whether all runs since the last whole copy found it whole, and disturbed by others."""
+    ours = Snapshot(last.source, last.ref, last.snapshot)
+    choices = [replace(options, on_existing=choice) for choice in get_args(OnExisting)]
+    of_itself = {plan_export_id(ours, last.snapshot, choice) for choice in choices}
+    since = [run.export_id for run in earlier if run.sequence > last.sequence]
+    return last.snapshot == snapshot.id and bool(since) and of_itself.issuperset(since)
 
 
 def _refuse_overlap(source: Source, destination: Store) -> None:
-    inner, outer = _comparable(destination.url), _comparable(source.storage_url)
-    if f"{inner}/".startswith(f"{outer}/") or f"{outer}/".startswith(f"{inner}/"):
+    inner, outer = comparable(destination.url), comparable(source.storage_url)
+    overlap = f"{inner}/".startswith(f"{outer}/") or f"{outer}/".startswith(f"{inner}/")
+    if overlap and is_same_service(source, destination):
         raise DestinationError(
             f"expected a destination apart from the source, found {destination.url} and "
             f"{source.storage_url}, of which one lies inside the other. Choose another destination"
         )
 
 
-def _comparable(url: str) -> str:
-    parts = urlsplit(url)
-    return os.path.realpath(unquote(parts.path)) if parts.scheme == "file" else url
+def _refuse_nested(destination: Store) -> None:
+    """Refuse a place inside another destination; what lies inside this one, a listing tells."""
+    for place in ancestors(destination):
+        if _is_destination(place):
+            raise nested_refusal(destination.url, place.url)
+
+
+def _is_destination(place: Store) -> bool:
+    try:
+        retrying(lambda: place.read(LAST, 0, 0))
+    except NotFoundError:
+        pass
+    except (AccessError, InputError):
+        return False  # whoever may not look there cannot export to it either
+    else:
+        return True
+    try:
+        return any(page.num_rows for page in place.list(RUNS))
+    except (AccessError, InputError):
+        return False
 
 
 def _refuse_occupied(destination: Store, options: Options) -> None:
-    if options.on_existing == "merge":
+    if options.on_existing != "refuse":
         return
     keys = (key for table in list_data(destination) for key in table["key"].to_pylist())
     names = list(itertools.islice(keys, KEYS_IN_MESSAGE + 1))
@@ -198,18 +250,40 @@ def _refuse_occupied(destination: Store, options: Options) -> None:
         )
 
 
-def _refuse_other_copy(
+def _other_copies(
     earlier: Sequence[Run], snapshot: Snapshot, options: Options, destination: Store
-) -> None:
-    for run in earlier:
-        if run.format != options.format:
-            raise DestinationError(
-                f"expected a copy in format {options.format} at {destination.url}, found one in "
-                f"format {run.format}. Export to another destination, or remove that copy first"
-            )
-        if run.source != snapshot.source and options.on_existing != "merge":
-            raise DestinationError(
-                f"expected a copy of {snapshot.source} at {destination.url}, found one of "
-                f"{run.source}. Export to another destination, or replace that copy with "
-                "--on-existing merge"
-            )
+) -> list[Run]:
+    """Return the runs of another source or format; refuses them unless they are to be replaced."""
+    others = [
+        run
+        for run in earlier
+        if (run.source, run.format) != (snapshot.source, options.format.value)
+    ]
+    if not others or options.on_existing == "replace":
+        return others
+    other = others[0]
+    if other.format != options.format:
+        expected, found = f"in format {options.format}", f"in format {other.format}"
+    else:
+        expected, found = f"of {snapshot.source}", f"of {other.source}"
+    raise DestinationError(
+        f"expected a copy {expected} at {destination.url}, found one {found}. Export to another "
+        "destination, or replace that copy with --on-existing replace"
+    )
+
+
+def _take_over(
+    others: Sequence[Run],
+    earlier: Sequence[Run],
+    snapshot: Snapshot,
+    options: Options,
+    destination: Store,
+) -> Job:
+    """Return the job that replaces a copy of another source or format: all of it.
+
+    Nothing of it is relied on, not even where keys and contents look the same: these are the
+    other source's own names for its objects.
+    """
+    job = _plan_job(earlier, snapshot, options, destination, (None, False))
+    note = TAKEN_OVER.format(source=others[0].source, format=others[0].format)
+    return replace(job, notes=(note,))

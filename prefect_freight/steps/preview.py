@@ -4,6 +4,7 @@ What they write goes into a folder of the local disk, which is removed.
 """
 
 import tempfile
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -25,22 +26,25 @@ BOOKKEEPING_PUTS = 9
 COUNTED = ["node", "action", "size"]
 
 
-def preview(source: Source, destination: Store, job: Job) -> Preview:
+def preview(
+    source: Source, destination: Store, job: Job, *, minding_others: bool = True
+) -> Preview:
     """Return what the job would do; nothing is written anywhere that stays.
 
-    Raises what `write_manifest` raises.
+    Raises what `write_manifest` and `compute_diff` raise.
     """
     if job.already_whole:
         return _to_preview(job, _Counts(), 0, ())
     with tempfile.TemporaryDirectory(prefix="freight-") as folder:
         overlay = Overlay(destination, LocalStore(folder))
         manifest = write_manifest(source, overlay, job)
-        plan = compute_diff(overlay, job, manifest)
+        plan = compute_diff(overlay, job, manifest, minding_others=minding_others)
         diff = read_diff(overlay, job.area)
         if diff is None:
             raise InternalError("the diff of a dry run is not there")
         notes = (*plan.notes, *_resumed(destination, job, diff))
-        return _to_preview(job, _count(overlay, diff), plan.kept, notes)
+        expected = _to_preview(job, _count(overlay, diff), plan.kept, notes)
+        return replace(expected, replaced=plan.replaced, replaced_keys=plan.replaced_keys)
 
 
 def _resumed(destination: Store, job: Job, diff: Diff) -> tuple[str, ...]:

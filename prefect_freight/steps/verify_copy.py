@@ -18,10 +18,11 @@ from prefect_freight.control.checksums import keep_checksums
 from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.state import count_copy, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
-from prefect_freight.formats.choice import compare_values
+from prefect_freight.formats import Reader
+from prefect_freight.formats.choice import compare_values, open_reader
 from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Job, VerifyLevel
 from prefect_freight.plan.differences import MAX_KEYS_NAMED, Differences
-from prefect_freight.plan.entries import md5
+from prefect_freight.plan.entries import combined, md5
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
 from prefect_freight.steps.partitions import partitioned
@@ -47,8 +48,9 @@ def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
 def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
     """Compare a listing of the destination with the manifest, as far as `level` says.
 
-    (Values are compared by `prefect_freight.formats.zarr.values`.) Memory is bounded: see
-    `prefect_freight.steps.partitions`.
+    What is there and not in the manifest is foreign, and wrong where a reader of the copy would
+    take it for a part of it. (Values are compared by `prefect_freight.formats.zarr.values`.) Memory
+    is bounded: see `prefect_freight.steps.partitions`.
     """
     differences = Differences()
     if level == "none":
@@ -57,9 +59,12 @@ def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
     manifest = records.manifest(job.area)
     expected = read_copy(records, manifest, WANTED.names)
     rows = count_copy(manifest)
+    reader = open_reader(manifest.by_name, job.options.format)
+    differences.notes += reader.notes
     with partitioned((WANTED, FOUND), rows, expected, list_data(destination)) as pairs:
         for wanted, listed in pairs:
             present = _compare_sizes(wanted, listed, differences)
+            _look_at_foreign(wanted, listed, reader, differences)
             if level != "sizes":
                 _compare_checksums(destination, present, differences)
     return differences
@@ -86,15 +91,29 @@ def _compare_sizes(wanted: pa.Table, listed: pa.Table, differences: Differences)
         strict=True,
     ):
         differences.add_wrong(key, f"expected {expected} bytes, found {size}")
-    foreign = listed["key"].filter(
-        pc.invert(pc.is_in(listed["key"], wanted["key"].combine_chunks()))
-    )
     differences.missing += missing.num_rows
-    differences.foreign += len(foreign)
     differences.missing_keys += _first(missing["key"], differences.missing_keys)
-    differences.foreign_keys += _first(foreign, differences.foreign_keys)
     present = present.append_column("etag", listed["etag"].take(where))
     return present.filter(pc.invert(differ))
+
+
+def _look_at_foreign(
+    wanted: pa.Table, listed: pa.Table, reader: Reader, differences: Differences
+) -> None:
+    """Add what is there and not wanted."""
+    of_copy = pc.is_in(listed["key"], wanted["key"].combine_chunks())
+    keys = combined(listed["key"].filter(pc.invert(of_copy)))
+    what = reader.taken_for(keys)
+    taken = pc.is_valid(what)
+    foreign = keys.filter(pc.invert(taken))
+    differences.foreign += len(foreign)
+    differences.foreign_keys += _first(foreign, differences.foreign_keys)
+    first = zip(
+        _first(keys.filter(taken), differences.wrong_keys),
+        _first(what.filter(taken), differences.wrong_keys),
+        strict=True,
+    )
+    differences.add_taken(len(keys) - len(foreign), first)
 
 
 def _compare_checksums(destination: Store, present: pa.Table, differences: Differences) -> None:
@@ -130,7 +149,7 @@ def _compare_bytes(destination: Store, key: str, checksum: bytes) -> str:
     return "" if actual == checksum else f"expected MD5 {checksum.hex()}, found {actual.hex()}"
 
 
-def _first(keys: pa.ChunkedArray, keys_named: Sequence[object]) -> list[str]:
+def _first(keys: pa.Array | pa.ChunkedArray, keys_named: Sequence[object]) -> list[str]:
     room = max(0, MAX_KEYS_NAMED - len(keys_named))
     first: list[str] = keys.slice(0, room).to_pylist()
     return first

@@ -21,6 +21,7 @@ from prefect_freight.errors import (
 )
 from prefect_freight.retry import retrying
 from prefect_freight.stores.local import DENIED_ERRNOS, FULL_ERRNOS
+from prefect_freight.stores.locations import parent_url
 from prefect_freight.stores.pages import Row, to_pages
 
 NO_BUCKET_CODES = {"NoSuchBucket", "ContainerNotFound"}
@@ -59,6 +60,11 @@ class FsspecStore:
     def url(self) -> str:
         """The root's URL."""
         return self._url
+
+    def parent(self) -> "FsspecStore | None":
+        """Return the folder above."""
+        above = parent_url(self._url)
+        return None if above is None else FsspecStore(above, self._config)
 
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a file, or a range of it."""

@@ -66,6 +66,12 @@ class LocalStore:
         """The root as a file:// URL."""
         return f"file://{quote(self._root)}"
 
+    def parent(self) -> "LocalStore | None":
+        """Return the folder that the root really lies in, whatever links lead to it."""
+        real = os.path.realpath(self._root)
+        above = os.path.dirname(real)
+        return None if above == real else LocalStore(above)
+
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of a file."""
         path = self._path(key)
@@ -205,11 +211,21 @@ class LocalStore:
             # A writer may make this folder again and lose it to the `rmdir` below. Its rename then
             # fails with a `TransientError`, and the retry makes the folder once more.
             self._made.discard(folder)
+            if folder == f"{self._root}/{CONTROL_AREA}":
+                self._remove_temporary()
             try:
                 os.rmdir(folder)
             except OSError:
                 return
             folder = os.path.dirname(folder)
+
+    def _remove_temporary(self) -> None:
+        """Remove the folder of temporary files if nothing else is left in the control area."""
+        folder = f"{self._root}/{TEMPORARY}"
+        with contextlib.suppress(OSError):
+            if os.listdir(os.path.dirname(folder)) == [os.path.basename(folder)]:
+                os.rmdir(folder)
+                self._made.discard(folder)
 
     def _open(self, path: str) -> int:
         try:

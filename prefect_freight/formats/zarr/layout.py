@@ -114,7 +114,10 @@ def _chunks_component(array: TargetArray, content: str) -> Component:
     fill = json.dumps(array.fill, default=_fields) if array.fill is not None else None
     made_of: list[Any] = [content, array.path, array.grid, reading.identity, fill]
     origin = digest(json.dumps(made_of).encode()) if content else ""
-    facts = {"reading": dataclasses.asdict(reading)}
+    facts = {
+        "reading": dataclasses.asdict(reading),
+        "chunk_keys": {"style": array.keys.style, "separator": array.keys.separator},
+    }
     return Component(array.path, origin, facts, f"{len(array.grid)} axes")
 
 

@@ -62,16 +62,18 @@ class ZarrOrdering:
         return Preparation(list(self._away(again)), {METADATA: again})
 
     def _away(self, documents: pa.Array) -> Iterator[tuple[str, Round, pa.RecordBatch]]:
-        of_arrays = documents.filter(_is_in(_parents(documents), self._withdrawn))
+        # That of the other format too, where a copy of it is replaced; but not what is not ours.
         # The root's document may be both: of an array that leaves nothing else is to be said.
-        if "" not in self._withdrawn and (shown := self._still_shown()) is not None:
-            entries = inline_entries([self._consolidated], [""], [shown])
-            yield METADATA, Round.WITHDRAW, entries
+        there = {*self._documents_there.to_pylist(), self._consolidated}
+        for key in sorted(there & {*CONSOLIDATED_KEY.values()}):
+            if "" not in self._withdrawn and (shown := self._still_shown(key)) is not None:
+                yield METADATA, Round.WITHDRAW, inline_entries([key], [""], [shown])
+        of_arrays = documents.filter(_is_in(_parents(documents), self._withdrawn))
         yield METADATA, Round.WITHDRAW, delete_entries(of_arrays, _parents(of_arrays))
 
-    def _still_shown(self) -> bytes | None:
+    def _still_shown(self, key: str) -> bytes | None:
         """Return consolidated metadata without the withdrawn; None where none lies there."""
-        there = self._state.read(self._consolidated)
+        there = self._state.read(key)
         return None if there is None else without_arrays(there, self._withdrawn)
 
     @cached_property

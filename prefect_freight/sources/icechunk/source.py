@@ -34,6 +34,7 @@ from prefect_freight.sources.icechunk.errors import translate_error
 from prefect_freight.sources.icechunk.event_loop import iterate, run
 from prefect_freight.sources.icechunk.grid_order import Extent, in_grid_order
 from prefect_freight.stores import Store
+from prefect_freight.stores.locations import endpoint_of
 from prefect_freight.stores.s3.store import s3_credentials
 from prefect_freight.stores.urls import open_store
 
@@ -76,6 +77,11 @@ class IcechunkSource:
     def storage_url(self) -> str:
         """URL of the place where the repository's objects lie."""
         return self._store.url
+
+    @property
+    def endpoint(self) -> str:
+        """Address of the storage's service."""
+        return endpoint_of(self._store)
 
     def resolve(self, ref: str) -> Snapshot:
         """Return the snapshot that a branch, else a tag, else a snapshot id, names now."""

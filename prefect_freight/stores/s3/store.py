@@ -3,6 +3,7 @@
 obstore retries nothing here: all retrying is in `prefect_freight.retry`.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ PART_BYTES = 32 * 2**20  # of at most 10,000 parts
 LARGE_PUT_BYTES, LARGE_PUT_IDLE_S = 2**20, 600
 """obstore counts the time without an answer from the request's first byte, so that a body on its
 way is idle time: a small one has to arrive within `idle_s`, a larger one within this."""
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+"""Where the environment names the service, for want of a configuration."""
 LAST_CHARACTER = "\U0010fffd"
 """Behind every key below a folder."""
 UNSUPPORTED_KEY = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -75,6 +78,17 @@ class S3Store:
     def url(self) -> str:
         """`s3://bucket/prefix`."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    @property
+    def endpoint(self) -> str:
+        """Address of the service; `""` is AWS."""
+        given = self._config.endpoint_url or next(filter(None, map(os.environ.get, ENDPOINTS)), "")
+        return given.rpartition("@")[2]
+
+    def parent(self) -> "S3Store | None":
+        """Return the folder above, or the bucket."""
+        above = self._prefix.rpartition("/")[0]
+        return S3Store(self._bucket, above, self._config, self._idle_s) if self._prefix else None
 
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Get an object, or a range of it, in one request."""
