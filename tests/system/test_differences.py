@@ -17,7 +17,7 @@ from layouts import (
     ship,
 )
 from runners import Run, export_at_once
-from walks import quietly, states, visits, walk
+from visits import quietly, states, visits, walk
 
 from prefect_freight.errors import DestinationError
 from prefect_freight.stores.local import LocalStore
