@@ -10,7 +10,7 @@ from folders import CHANGES, overwrite, put
 from histories import data
 from layouts import OBJECTS, ship
 from runners import Run
-from walks import BASES, cut_off
+from visits import BASES, cut_off
 
 LATER = "file of the same size and time"
 

@@ -19,7 +19,7 @@ from proxies import proxied
 from recorded import close_night, plan_night
 from runners import export_at_once
 from servers import S3Server
-from walks import Visit, quietly, states, visits, walk
+from visits import Visit, quietly, states, visits, walk
 
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.manifest_reader import ManifestReader

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from layouts import LAYOUTS, OBJECTS, ZARR2, ZARR3, LayoutCase, over_layouts, ship
 from listening import at
 from runners import Run, export_at_once
-from walks import BASES, Visit, cut_off, quietly, states, visits, walk
+from visits import BASES, Visit, cut_off, quietly, states, visits, walk
 
 from prefect_freight.errors import IncompleteError
 

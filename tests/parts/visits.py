@@ -1,4 +1,4 @@
-"""Walks: exports of one state of a source after another to one place, some of them cut off."""
+"""Visits: exports of one state of a source after another to one place, some of them cut off."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
