@@ -18,6 +18,7 @@ from servers import S3Server
 
 from prefect_freight.errors import (
     DestinationError,
+    IncompleteError,
     InputError,
     NotARepositoryError,
     RefNotFoundError,
@@ -371,3 +372,16 @@ def test_a_killed_export_from_s3_to_s3_goes_on_elsewhere_where_it_was(
         assert proxy.puts(moved) <= OBJECTS + OBJECTS - BATCH
     assert report["resumed"]
     assert read_copy(open_store(place, s3.config())) == read_copy(source)
+
+
+def test_folders_behind_links_are_copied_unless_they_lead_round_and_round(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.change(put("real/deep/x", b"1"), put("other/y", b"2"))
+    (folder.path / "link").symlink_to("real")
+    ship(folder.url, tmp_path / "copy")
+    assert data(tmp_path / "copy")["link/deep/x"] == b"1"
+    (folder.path / "real" / "round").symlink_to("../other")
+    (folder.path / "other" / "round").symlink_to("../real")
+    with pytest.raises(IncompleteError, match="round"):
+        ship(folder.url, tmp_path / "copy", from_ref="last")
