@@ -46,6 +46,7 @@ class ObjectsLayout:
     @property
     def components(self) -> Sequence[Component]:
         """One, whose entries are always read: listing them is what the snapshot is."""
+        # An origin would have to vouch for the listing, and the only thing that does is a listing.
         return [Component(OBJECTS, "")]
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:  # noqa: ARG002
@@ -85,6 +86,8 @@ class ObjectsOrdering:
 
     def early_deletes(self, keys: pa.Array, nodes: pa.Array) -> pa.BooleanArray:  # noqa: ARG002
         """Say of each key whether it is the folder of a new key, or lies below one."""
+        # Far more often nothing is in the way: what can be told by folders is told before keys are
+        # read.
         early = pc.is_in(keys, self._folders)
         below = folders_of(keys)
         vanished = below.filter(pc.invert(pc.is_in(below, self._folders)))

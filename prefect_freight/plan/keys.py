@@ -66,6 +66,7 @@ def folders_of(keys: pa.Array) -> pa.Array:
     >>> folders_of(pa.array(["a", "b/c/d", "b/e"])).to_pylist()
     ['b', 'b/c']
     """
+    # Level by level, since most keys of a level share their folder: all after the first is small.
     levels = (parents.unique().drop_null() for parents in parents_of(keys))
     folders = pa.concat_arrays([NO_KEYS, *levels]).unique()
     return folders.take(pc.sort_indices(folders))

@@ -11,10 +11,11 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
 
     The same command has the same id on any machine.
     """
+    # Neither phases nor the level of verification: they lead to the same copy, and a run may be
+    # resumed with others.
     settings = [snapshot.source, snapshot.id, base, options.format.value]
-    if (
-        options.on_existing == "replace"
-    ):  # what it deletes is planned, so it resumes no other's plan
+    # But what is to be replaced stands in the plan, which a run that refuses it must not resume.
+    if options.on_existing == "replace":
         settings.append(options.on_existing)
     return hashlib.blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
 
@@ -30,6 +31,7 @@ def plan_report(
     notes: tuple[str, ...] = (),
 ) -> ExportReport:
     """Return the report of an export that ended at `ended_at` (seconds since the epoch)."""
+    # The clock may have been set back meanwhile.
     seconds = max(ended_at - job.started_at, 0.0)
     units = plan.units if plan else ()
     return ExportReport(
