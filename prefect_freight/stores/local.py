@@ -40,12 +40,13 @@ NO_LINKS_ERRNOS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 class LocalStore:
     """Objects as files. A write is a rename of a finished file: all of it or nothing is seen.
 
-    Symbolic links are followed as far as they stay below the root, which may be one itself. Nothing
-    is synced to the disk: what outlives the process may not outlive a power failure.
+    Symbolic links are followed as far as they stay below the root, which may be one itself, or
+    below one of the `linked` folders, which may be links to anywhere.
+    Nothing is synced to the disk: what outlives the process may not outlive a power failure.
     """
 
-    def __init__(self, root: str) -> None:
-        self._root = root
+    def __init__(self, root: str, linked: tuple[str, ...] = ()) -> None:
+        self._root, self._linked = root, linked
         # With the process id, it keeps temporary names apart: of two machines on a network file
         # system, of two stores of one process, and of a process and its fork.
         self._token = secrets.token_hex(8)
@@ -59,12 +60,16 @@ class LocalStore:
         return f"LocalStore({self._root!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return LocalStore, (self._root,)
+        return LocalStore, (self._root, self._linked)
 
     @property
     def url(self) -> str:
         """The root as a file:// URL."""
         return f"file://{quote(self._root)}"
+
+    def with_linked(self, *folders: str) -> "LocalStore":
+        """Return the same store, of which these folders may be links to anywhere."""
+        return LocalStore(self._root, folders)
 
     def parent(self) -> "LocalStore | None":
         """Return the folder that the root really lies in, whatever links lead to it."""
@@ -151,13 +156,23 @@ class LocalStore:
         with listing:
             for entry in listing:
                 key = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False) or self._is_linked_folder(entry, folder):
                     if key not in skipped:
                         yield from self._walk(key, skipped)
                     continue
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                     status = _status(entry)
                     yield _printable(key), status.st_size, _tag(status)
+
+    def _is_linked_folder(self, entry: os.DirEntry[str], folder: str) -> bool:
+        """Say whether an entry is a link to a folder below the root, other than those above it."""
+        if not entry.is_symlink() or not entry.is_dir():
+            return False
+        real, parts = os.path.realpath(entry.path), folder.split("/")
+        above = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
+        # By where they really are: links may lead into each other, round and round.
+        loop = real in {os.path.realpath(os.path.join(self._root, path)) for path in above}
+        return not loop and self._is_inside(real)
 
     def _write(self, key: str, data: bytes, place: Callable[[str, str], None]) -> None:
         path = self._path(key)
@@ -240,14 +255,19 @@ class LocalStore:
     def _refuse_outside(self, path: str) -> None:
         if path in self._inside:
             return
-        root, real = os.path.realpath(self._root), os.path.realpath(path)
-        if os.path.commonpath([root, real]) != root:
+        real = os.path.realpath(path)
+        if not self._is_inside(real):
             raise DestinationError(
                 f"expected everything below {self.url} to lie there, found a symbolic link from "
                 f"{path!r} to {real!r}. Remove the link; nothing was read or written through it"
             )
         if os.path.isdir(real):  # a path that is not there yet may still become a link
             self._inside.add(path)
+
+    def _is_inside(self, real: str) -> bool:
+        places = (self._root, *(os.path.join(self._root, name) for name in self._linked))
+        roots = map(os.path.realpath, places)
+        return any(os.path.commonpath([root, real]) == root for root in roots)
 
     def _path(self, key: str) -> str:
         if "\0" in key or {"", ".", ".."} & set(key.split("/")):

@@ -50,6 +50,13 @@ def with_checksums(store: Store) -> Store:
     return store.with_checksums() if isinstance(store, S3Store) else store
 
 
+def with_linked(store: Store, *folders: str) -> Store:
+    """Return the store; on a local disk, these folders of it may be links to anywhere."""
+    from prefect_freight.stores.local import LocalStore
+
+    return store.with_linked(*folders) if isinstance(store, LocalStore) else store
+
+
 def _local(path: str) -> Store:
     from prefect_freight.stores.local import LocalStore
 

@@ -10,11 +10,12 @@ import pytest
 import tensorstore
 import xarray
 import zarr
-from histories import data, tree
+from histories import History, create, data, tree
 
 from prefect_freight import export
 from prefect_freight.errors import (
     DestinationError,
+    IncompleteError,
     InputError,
     NotARepositoryError,
     RefNotFoundError,
@@ -228,3 +229,30 @@ def test_the_report_lies_at_the_destination_too(weather: Path, tmp_path: Path) -
     report = export(weather, tmp_path / "copy")
     (said,) = (tmp_path / "copy" / ".freight").glob("*/report.json")
     assert json.loads(said.read_text())["snapshot"] == report.snapshot
+
+
+@pytest.mark.parametrize("place", ["repository/larger/chunks", "elsewhere"])
+@pytest.mark.parametrize("format_", FORMATS)
+def test_chunks_of_a_repository_may_lie_behind_a_link(
+    tmp_path: Path, format_: str, place: str
+) -> None:
+    history = History(tmp_path / "repository")
+    history.commit(create("a", 40))
+    export(history.path, tmp_path / "expected", format=format_)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (history.path / "chunks").rename(tmp_path / place)
+    (history.path / "chunks").symlink_to(tmp_path / place)
+    export(history.path, tmp_path / "copy", format=format_)
+    assert data(tmp_path / "copy") == data(tmp_path / "expected")
+
+
+def test_what_a_chunk_leads_to_must_lie_with_the_others(tmp_path: Path) -> None:
+    history = History(tmp_path / "repository")
+    history.commit(create("a", 40))
+    (history.path / "chunks").rename(tmp_path / "elsewhere")
+    (history.path / "chunks").symlink_to(tmp_path / "elsewhere")
+    chunk = min((tmp_path / "elsewhere").iterdir())
+    chunk.rename(tmp_path / "secret")
+    chunk.symlink_to(tmp_path / "secret")
+    with pytest.raises(IncompleteError, match="found a symbolic link"):
+        export(history.path, tmp_path / "copy")

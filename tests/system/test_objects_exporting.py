@@ -16,6 +16,7 @@ from servers import S3Server
 
 from prefect_freight.errors import (
     DestinationError,
+    IncompleteError,
     InputError,
     NotARepositoryError,
     RefNotFoundError,
@@ -340,3 +341,16 @@ def in_parts(client: Any, bucket: str, key: str, parts: list[bytes]) -> None:
     ]
     client.complete_multipart_upload(MultipartUpload={"Parts": done}, **upload)
     assert "-" in client.head_object(**where)["ETag"]
+
+
+def test_folders_behind_links_are_copied_unless_they_lead_round_and_round(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.change(put("real/deep/x", b"1"), put("other/y", b"2"))
+    (folder.path / "link").symlink_to("real")
+    ship(folder.url, tmp_path / "copy")
+    assert data(tmp_path / "copy")["link/deep/x"] == b"1"
+    (folder.path / "real" / "round").symlink_to("../other")
+    (folder.path / "other" / "round").symlink_to("../real")
+    with pytest.raises(IncompleteError, match="round"):
+        ship(folder.url, tmp_path / "copy", from_ref="last")

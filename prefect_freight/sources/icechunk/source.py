@@ -36,13 +36,14 @@ from prefect_freight.sources.icechunk.grid_order import Extent, in_grid_order
 from prefect_freight.stores import Store
 from prefect_freight.stores.locations import endpoint_of
 from prefect_freight.stores.s3.store import s3_credentials
-from prefect_freight.stores.urls import open_store
+from prefect_freight.stores.urls import open_store, with_linked
 
 if TYPE_CHECKING:
     import icechunk
     from icechunk.store import IcechunkStore
 
 NATIVE, VIRTUAL, INLINE = 1, 2, 3  # values of icechunk.ChunkType
+CHUNKS = "chunks"
 DOCUMENTS_AT_ONCE = 64
 REFS_PER_BATCH = 8_192
 """Inline chunks of a batch are in memory together."""
@@ -55,7 +56,9 @@ class IcechunkSource:
 
     def __init__(self, storage_url: str, config: StoreConfig | None = None) -> None:
         self._config = config or StoreConfig()
-        self._store: Store = open_store(storage_url, self._config)
+        # Chunks may lie on a larger disk: a link leads to a folder of nothing but their ids, which
+        # are all that is read there.
+        self._store: Store = with_linked(open_store(storage_url, self._config), CHUNKS)
         self._repository: icechunk.Repository | None = None
         self._sessions: dict[str, IcechunkStore] = {}
         self._extents: dict[str, dict[str, list[Extent]]] = {}
@@ -256,7 +259,7 @@ def _to_refs(
 ) -> ChunkRefs:
     locations = pa.array(names, pa.string())
     native = pa.array(kinds == NATIVE)
-    objects = pc.binary_join_element_wise("chunks", locations, "/")
+    objects = pc.binary_join_element_wise(CHUNKS, locations, "/")
     return ChunkRefs(
         coords,
         kinds == VIRTUAL,
