@@ -14,11 +14,7 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
     # Neither phases nor the level of verification: they lead to the same copy, and a run may be
     # resumed with others.
     settings = [snapshot.source, snapshot.id, base, options.format.value]
-<<<<<<< HEAD
-    # What it deletes is planned, so it resumes no other's plan.
-=======
     # But what is to be replaced stands in the plan, which a run that refuses it must not resume.
->>>>>>> foreign
     if options.on_existing == "replace":
         settings.append(options.on_existing)
     return hashlib.blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
