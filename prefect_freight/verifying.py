@@ -17,6 +17,12 @@ from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
 
+FOUND_UNSOUND = (
+    "an export found that this copy was not what its record said, and did not come to the end of "
+    "its repair. Run the export again"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What lies at a destination, compared with what should."""
@@ -84,6 +90,7 @@ def verify(
 
             compare_values(source, destination, job, differences)
     later = [run for run in read_runs(destination, after=last.sequence) if run.state != "whole"]
+    unsound = (FOUND_UNSOUND,) if last.state == "unsound" else ()
     return Verification(
         destination.url,
         last.source,
@@ -91,7 +98,7 @@ def verify(
         last.snapshot,
         job.options.verify,
         differences,
-        tuple(_note(run) for run in later),
+        (*unsound, *(_note(run) for run in later)),
     )
 
 

@@ -47,7 +47,7 @@ class State:
         self.is_damaged = base_area is not None and self._base is None
         """A record that was needed could not be read."""
         # What a run did before the last whole one is part of that one's manifest, or undone by it.
-        last = max((n for n, run in enumerate(earlier) if run.state == "whole"), default=-1)
+        last = max((n for n, run in enumerate(earlier) if run.ended_whole), default=-1)
         self._since = earlier[last + 1 :]
 
     @property
@@ -159,7 +159,7 @@ def base_area(earlier: Sequence[Run], job: Job) -> str | None:
     """Return the area whose manifest says what lay there last: of a whole run, or as assumed."""
     if job.base_assumed:
         return job.assumed_area
-    whole = [run for run in earlier if run.state == "whole"]
+    whole = [run for run in earlier if run.ended_whole]
     return whole[-1].area if whole else None
 
 

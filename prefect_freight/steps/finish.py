@@ -71,10 +71,14 @@ def fail(
         return report
     line = str(error) if isinstance(error, FreightError) else type(error).__name__
     try:
-        write_failure(destination, job, outcome, [line])
-        # What is unsound must not be resumed: the new attempt would rely on it as this one did.
-        state: RunState = "unsound" if isinstance(error, UnsoundError) else "failed"
-        _close(destination, job, report, state, plan, outcome)
+        if isinstance(error, UnsoundError):
+            # First, and before the repair begins: what is unsound must neither be resumed nor
+            # relied on, or the next run would do as this one did.
+            _close(destination, job, report, "unsound", plan, outcome)
+            write_failure(destination, job, outcome, [line])
+        else:
+            write_failure(destination, job, outcome, [line])
+            _close(destination, job, report, "failed", plan, outcome)
     except FreightError:
         # The store that failed the export may well fail this too; the run's record stays open.
         return report

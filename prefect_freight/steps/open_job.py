@@ -8,7 +8,14 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from prefect_freight.control.manifest import read_manifest
-from prefect_freight.control.runs import Run, read_last, read_runs, run_of, write_run
+from prefect_freight.control.runs import (
+    Run,
+    mark_unsound,
+    read_last,
+    read_runs,
+    run_of,
+    write_run,
+)
 from prefect_freight.errors import DestinationError, UnsoundError
 from prefect_freight.formats.choice import check_format
 from prefect_freight.model import Job, Options, Snapshot
@@ -27,8 +34,14 @@ UNSOUND = "what lay there was not what its record said, so all of it was copied"
 
 
 def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
-    """Return the job that `look_at_job` returns, recorded at the destination as begun."""
-    job = look_at_job(source, destination, snapshot, options)
+    """Return the job that `look_at_job` returns, recorded at the destination as begun.
+
+    A record that was found wrong is recorded as that before: if the repair is cut off, whatever is
+    exported next must know that there was something to repair.
+    """
+    job, unsound = _look(source, destination, snapshot, options)
+    if unsound is not None:
+        mark_unsound(destination, unsound)
     if not job.already_whole:
         write_run(destination, run_of(job, "open"))
     return job
@@ -42,6 +55,13 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     anything not ours (unless told to merge), or a copy of another kind; `InputError` for a format
     that the source has nothing of.
     """
+    return _look(source, destination, snapshot, options)[0]
+
+
+def _look(
+    source: Source, destination: Store, snapshot: Snapshot, options: Options
+) -> tuple[Job, Run | None]:
+    """Return the job, and the whole run of which it was found only now that it is unsound."""
     check_format(source, options.format)
     _refuse_overlap(source, destination)
     last = read_last(destination)
@@ -50,12 +70,13 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     if not earlier:
         _refuse_occupied(destination, options)
     _refuse_other_copy(earlier, snapshot, options, destination)
-    sound = all(run.state != "unsound" for run in earlier) and _is_recorded(last, destination)
+    unsound = None if _is_recorded(last, destination) else last
     if _is_whole(earlier, snapshot):
         job = _whole_job(earlier[-1], snapshot, options, destination)
         if _still_whole(destination, job):
-            return job
-        sound = False
+            return job, None
+        unsound = earlier[-1]
+    sound = unsound is None and all(run.state != "unsound" for run in earlier)
     base = _plan_base(source, options, last, destination)
     # Where the record was found wrong, no difference to it can be relied on.
     job = _plan_job(earlier, snapshot, options, destination, base if sound else (None, False))
@@ -66,7 +87,7 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
         job = replace(job, notes=(VERSION1,))
     if job.base_assumed:
         job = replace(job, notes=(ASSUMED.format(ref=options.from_ref, snapshot=job.base),))
-    return job
+    return job, unsound
 
 
 def _is_recorded(last: Run | None, destination: Store) -> bool:
@@ -79,7 +100,7 @@ def _is_after_version1(earlier: Sequence[Run], job: Job, destination: Store) -> 
 
     What such a run touched is known by its keys alone, and not what they were part of.
     """
-    unfinished = [run for run in earlier if run.state != "whole" and run.sequence < job.sequence]
+    unfinished = [run for run in earlier if not run.ended_whole and run.sequence < job.sequence]
     manifests = (read_manifest(destination, run.area) for run in unfinished)
     return job.base is not None and any(m is not None and m.version == 1 for m in manifests)
 
