@@ -20,6 +20,7 @@ from prefect_freight.plan.numbers import format_bytes, format_duration, format_r
 from prefect_freight.verifying import Verification
 
 REFRESH_S = 0.1
+WHOLE = "is whole"
 PLAIN_LINE_EVERY_S = 10.0
 WIDE = 160
 """Columns of a table that goes to a file or another program."""
@@ -232,7 +233,9 @@ def print_verification(verification: Verification) -> None:
     for note in verification.notes:
         print(f"note: {note}")  # noqa: T201
     copy = f"the copy of {verification.ref} (snapshot {verification.snapshot})"
-    verdict = "is whole" if verification.whole else "is not whole, or holds what is not of it"
+    unchecked = verification.differences.unchecked
+    whole = f"is whole, but for {unchecked} objects that were never checked" if unchecked else WHOLE
+    verdict = whole if verification.whole else "is not whole, or holds what is not of it"
     print(f"By {verification.level}, {copy} at {verification.destination} {verdict}.")  # noqa: T201
 
 

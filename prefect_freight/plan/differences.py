@@ -12,6 +12,8 @@ class Differences:
     missing: int = 0
     wrong: int = 0
     foreign: int = 0
+    unchecked: int = 0
+    """Objects of which nothing recorded a checksum, and which were not compared with the source."""
     missing_keys: list[str] = field(default_factory=list)
     wrong_keys: list[tuple[str, str]] = field(default_factory=list)
     """(key, what was expected and what was found)."""

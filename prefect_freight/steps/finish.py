@@ -12,7 +12,7 @@ from prefect_freight.control.state import count_copy
 from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
-from prefect_freight.plan.report import plan_report
+from prefect_freight.plan.report import plan_report, unchecked_note
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
@@ -29,7 +29,7 @@ def finish(
     differences say that the copy is not whole: `UnsoundError` where the run had relied on records
     of earlier ones, and one that relies on nothing will mend it.
     """
-    notes = job.notes + plan.notes + _notes(differences)
+    notes = job.notes + plan.notes + _notes(destination, job, differences)
     if not differences.whole:
         report = _report(job, plan, outcome, whole=False, notes=notes)
         lines = differences.lines()
@@ -127,9 +127,14 @@ def _close(
     write_run(destination, run_of(job, state, objects, outcome.done if plan is not None else None))
 
 
-def _notes(differences: Differences) -> tuple[str, ...]:
-    if not differences.foreign:
-        return ()
-    shown = ", ".join(differences.foreign_keys[:LINES_IN_MESSAGE])
-    dots = ", …" if differences.foreign > LINES_IN_MESSAGE else ""
-    return (f"{differences.foreign} objects there are not ours and were left: {shown}{dots}",)
+def _notes(destination: Store, job: Job, differences: Differences) -> tuple[str, ...]:
+    notes = []
+    if differences.foreign:
+        shown = ", ".join(differences.foreign_keys[:LINES_IN_MESSAGE])
+        dots = ", …" if differences.foreign > LINES_IN_MESSAGE else ""
+        notes.append(
+            f"{differences.foreign} objects there are not ours and were left: {shown}{dots}"
+        )
+    if differences.unchecked:
+        notes.append(unchecked_note(differences.unchecked, destination.url, job.snapshot.source))
+    return tuple(notes)

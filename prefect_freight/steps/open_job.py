@@ -21,6 +21,7 @@ from prefect_freight.formats.choice import check_format
 from prefect_freight.model import Job, Options, Snapshot
 from prefect_freight.plan.report import plan_export_id
 from prefect_freight.sources import Source
+from prefect_freight.steps.compare_unchecked import compare_unchecked
 from prefect_freight.steps.verify_copy import compare, list_data
 from prefect_freight.stores import Store
 
@@ -73,7 +74,7 @@ def _look(
     unsound = None if _is_recorded(last, destination) else last
     if _is_whole(earlier, snapshot):
         job = _whole_job(earlier[-1], snapshot, options, destination)
-        if _still_whole(destination, job):
+        if _still_whole(source, destination, job):
             return job, None
         unsound = earlier[-1]
     sound = unsound is None and all(run.state != "unsound" for run in earlier)
@@ -178,13 +179,16 @@ def _plan_job(
     )
 
 
-def _still_whole(destination: Store, job: Job) -> bool:
+def _still_whole(source: Source, destination: Store, job: Job) -> bool:
     if read_manifest(destination, job.area) is None:
         return False
     # The record of a finished export is not taken for the copy, not even by who asks for no check.
     level = "sizes" if job.options.verify == "none" else job.options.verify
     try:
-        return compare(destination, job, level).whole
+        differences = compare(destination, job, level)
+        if level != "sizes":
+            compare_unchecked(source, destination, job, differences, keep=False)
+        return differences.whole
     except UnsoundError:  # what says that it is whole cannot be read
         return False
 

@@ -3,7 +3,8 @@
 | level     | what is compared                                                                   |
 |-----------|------------------------------------------------------------------------------------|
 | sizes     | keys and sizes, of the manifest and of a listing                                   |
-| checksums | and each object's MD5: the listing's entity tag where it is one, else it is read   |
+| checksums | and each object's MD5: the listing's entity tag where it is one, else it is read;  |
+|           | where no MD5 was ever recorded, its bytes and those of the source                  |
 | values    | and what zarr decodes of the source and of the copy                                |
 """
 
@@ -24,6 +25,7 @@ from prefect_freight.plan.differences import MAX_KEYS_NAMED, Differences
 from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
+from prefect_freight.steps.compare_unchecked import compare_unchecked
 from prefect_freight.steps.partitions import partitioned
 from prefect_freight.stores import Store
 
@@ -38,7 +40,10 @@ def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     keep_checksums(destination, job)
     # A resumed run takes a ledger's word for what lies there, so that much is looked at anyhow.
     resumed = job.resumed and job.options.verify == "none"
-    differences = compare(destination, job, "sizes" if resumed else job.options.verify)
+    level = "sizes" if resumed else job.options.verify
+    differences = compare(destination, job, level)
+    if level in ("checksums", "values"):
+        compare_unchecked(source, destination, job, differences, keep=True)
     if job.options.verify == "values":
         compare_values(source, destination, job, differences)
     return differences
@@ -47,7 +52,8 @@ def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
 def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
     """Compare a listing of the destination with the manifest, as far as `level` says.
 
-    (Values are compared by `prefect_freight.formats.zarr.values`.) Memory is bounded: see
+    (Values are compared by `prefect_freight.formats.zarr.values`, and what has no checksum by
+    `prefect_freight.steps.compare_unchecked`; here it is counted.) Memory is bounded: see
     `prefect_freight.steps.partitions`.
     """
     differences = Differences()
@@ -60,6 +66,7 @@ def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
     with partitioned((WANTED, FOUND), rows, expected, list_data(destination)) as pairs:
         for wanted, listed in pairs:
             present = _compare_sizes(wanted, listed, differences)
+            differences.unchecked += present["checksum"].null_count
             if level != "sizes":
                 _compare_checksums(destination, present, differences)
     return differences
