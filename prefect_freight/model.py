@@ -204,6 +204,8 @@ class Plan:
     """Objects that lie there already as they are wanted."""
     notes: tuple[str, ...] = ()
     """What the format could not express of the snapshot, for the user."""
+    known: int = 0
+    """Objects that need not be put or deleted, since the ledgers of unfinished exports have it."""
 
     def of(self, round_: Round) -> tuple[Unit, ...]:
         """Return the units of one round, in order."""

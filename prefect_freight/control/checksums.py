@@ -35,13 +35,19 @@ def keep_checksums(destination: Store, job: Job) -> None:
     if manifest is None or diff is None:
         return
     # Written again whole by each attempt: a resumed run's ledger has the batches of all of them.
-    ledger = Ledger(destination, job)
+    ledger = Ledger(destination, job.area)
     parts = [part for part in diff.parts if part.round.is_copied]
     borrowed = [part for part in parts if part.is_borrowed]
     with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
         list(pool.map(lambda part: _keep(destination, diff, part, ledger), borrowed))
     for key, data in _scattered(destination, manifest, diff, parts, ledger).items():
         retrying(lambda key=key, data=data: destination.write(key, bytes(data)))  # type: ignore[misc]
+
+
+def put_checksums(destination: Store, area: str, part: Part, data: bytes) -> None:
+    """Put the checksums of a part's rows beside it, in place of those that are there."""
+    key = checksums_key(f"{area}/{part.key}")
+    retrying(lambda: destination.write(key, data))
 
 
 def add_checksums(
@@ -51,8 +57,7 @@ def add_checksums(
     data = read_checksums(destination, area, part)
     for row, checksum in checksums.items():
         data[row * CHECKSUM_BYTES : (row + 1) * CHECKSUM_BYTES] = checksum
-    key = checksums_key(f"{area}/{part.key}")
-    retrying(lambda: destination.write(key, bytes(data)))
+    put_checksums(destination, area, part, bytes(data))
 
 
 def read_checksums(destination: Store, area: str, part: Part) -> bytearray:

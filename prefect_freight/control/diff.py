@@ -129,7 +129,8 @@ def read_diff(destination: Store, area: str) -> Diff | None:
         for part in index["parts"]
     )
     notes = tuple(index["notes"])
-    return Diff(area, parts, _plan(parts, index["totals"], index["kept"], notes))
+    plan = _plan(parts, index["totals"], index["kept"], notes, index.get("known", 0))
+    return Diff(area, parts, plan)
 
 
 def _read_index(destination: Store, key: str) -> Any:
@@ -184,18 +185,19 @@ class DiffWriter:
             if pending.full:
                 self._flush(round_, phase)
 
-    def close(self, kept: int, notes: Sequence[str] = ()) -> Diff:
+    def close(self, kept: int, notes: Sequence[str] = (), known: int = 0) -> Diff:
         """Write what is left, and the index; return the diff."""
         for round_, phase in self._pending:
             self._flush(round_, phase)
         parts = tuple(self._parts)
         manifest = self._manifest
         notes = (*manifest.notes, *notes)
-        plan = _plan(parts, manifest.totals, kept, notes)
+        plan = _plan(parts, manifest.totals, kept, notes, known)
         index = {
             "format_version": DIFF_VERSION,
             "parts": [part_to_dict(part) for part in parts],
             "kept": kept,
+            "known": known,
             "totals": dict(manifest.totals),
             "notes": notes,
         }
@@ -229,7 +231,11 @@ class DiffWriter:
 
 
 def _plan(
-    parts: tuple[DiffPart, ...], totals: Mapping[str, int], kept: int, notes: tuple[str, ...]
+    parts: tuple[DiffPart, ...],
+    totals: Mapping[str, int],
+    kept: int,
+    notes: tuple[str, ...],
+    known: int,
 ) -> Plan:
     order = list(Round)
     units: tuple[Unit, ...] = ()
@@ -243,4 +249,5 @@ def _plan(
         totals=dict(totals),
         kept=kept,
         notes=notes,
+        known=known,
     )

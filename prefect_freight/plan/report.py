@@ -47,7 +47,7 @@ def plan_report(
         format=job.options.format.value,
         objects_transferred=outcome.transferred,
         bytes_transferred=outcome.bytes,
-        objects_skipped=outcome.skipped,
+        objects_skipped=outcome.skipped + (plan.known if plan else 0),
         objects_deleted=outcome.deleted,
         objects_failed=len(outcome.failures),
         seconds=round(seconds, 3),

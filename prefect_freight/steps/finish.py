@@ -35,7 +35,7 @@ def finish(
         lines = differences.lines()
         _close(destination, job, report, "unsound", plan, outcome)
         write_failure(destination, job, outcome, lines)
-        relied = job.resumed or job.base is not None
+        relied = job.resumed or job.base is not None or plan.known > 0
         raise (UnsoundError if relied else IncompleteError)(
             f"the copy at {destination.url} is not whole: {'; '.join(lines[:LINES_IN_MESSAGE])}. "
             "Run the same command again",

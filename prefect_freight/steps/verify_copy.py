@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_freight.control.checksums import keep_checksums
+from prefect_freight.control.diff import read_diff
 from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.state import count_copy, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
@@ -38,15 +39,21 @@ MD5_ETAG = re.compile(r'^"?([0-9a-f]{32})"?$')
 def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     """Compare the copy with the manifest, and with the source, as far as the options ask for it."""
     keep_checksums(destination, job)
-    # A resumed run takes a ledger's word for what lies there, so that much is looked at anyhow.
-    resumed = job.resumed and job.options.verify == "none"
-    level = "sizes" if resumed else job.options.verify
+    level = job.options.verify
+    # Who takes a ledger's word for what lies there, its own or another's, looks at that much.
+    if level == "none" and (job.resumed or _relies_on_ledgers(destination, job)):
+        level = "sizes"
     differences = compare(destination, job, level)
     if level in ("checksums", "values"):
         compare_unchecked(source, destination, job, differences, keep=True)
     if job.options.verify == "values":
         compare_values(source, destination, job, differences)
     return differences
+
+
+def _relies_on_ledgers(destination: Store, job: Job) -> bool:
+    diff = read_diff(destination, job.area)
+    return diff is not None and diff.plan.known > 0
 
 
 def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
