@@ -17,6 +17,7 @@ from prefect_freight.control.status import Status
 from prefect_freight.events import Event, Moved, Notice, Planned, StepEnded, StepStarted
 from prefect_freight.model import ExportReport, Preview
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
+from prefect_freight.pruning import Pruning
 from prefect_freight.verifying import Verification
 
 REFRESH_S = 0.1
@@ -222,6 +223,18 @@ def print_status(status: Status) -> None:
         console.print(ended, highlight=False, soft_wrap=True)
     elif status.holder:
         console.print(f"Under way: {status.holder}", highlight=False, soft_wrap=True)
+
+
+def print_pruning(pruning: Pruning) -> None:
+    """Print what was removed, or would be, on standard output, a line per run."""
+    for one in pruning.found:
+        what = "" if one.recorded else ", left by a run without a record"
+        print(f"{one.area}: {one.objects} objects, {format_bytes(one.bytes)}{what}")  # noqa: T201
+    done = "Removed" if pruning.removed else "Would remove"
+    print(  # noqa: T201 - the command line's own output
+        f"{done} the records of {len(pruning.found)} runs at {pruning.destination}: "
+        f"{pruning.objects} objects, {format_bytes(pruning.bytes)}."
+    )
 
 
 def print_verification(verification: Verification) -> None:

@@ -14,7 +14,7 @@ from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.report import plan_report, unchecked_note
 from prefect_freight.retry import retrying
-from prefect_freight.stores import Store
+from prefect_freight.stores import Flushing, Store
 
 LINES_IN_MESSAGE = 5
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
@@ -42,6 +42,8 @@ def finish(
             report,
         )
     report = _report(job, plan, outcome, whole=True, notes=notes)
+    if isinstance(destination, Flushing):
+        retrying(destination.flush)
     write_success(destination, job, outcome)
     _close(destination, job, report, "whole", plan, outcome)
     with suppress(FreightError):  # the copy is whole, and the next export removes what is left

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from moving import LAYOUTS, Moving
 from runners import Run, export_at_once
 
+from prefect_freight.model import ExportReport
 from prefect_freight.verifying import verify
 
 OBJECTS = 300
@@ -125,20 +126,30 @@ def damage(moving: Moving, kind: str, dice: random.Random) -> None:
 
 def walk(moving: Moving, changes: list[list[Any]], steps: list[Any]) -> None:
     """Export after each change, some of it cut off, some over damaged records, and compare."""
+    unknown = False
     for (dice, base, limit, rounds, level, kind), some in zip(steps, changes, strict=False):
         moving.commit(*some)
         if kind:
             damage(moving, kind, dice)
+            # What an earlier export put is not known any more where its records are gone.
+            unknown |= kind in ("manifest", "diff")
             # What asks for no verification may believe what somebody has damaged.
             level = "sizes"
         options = {"from_ref": base, "rounds": rounds, "verify": level}
         if limit is not None:
             moving.cut_off(limit, **options)
         else:
-            moving.export(**options)
-            assert data(moving.copy) == moving.fresh()
-    moving.export(from_ref=steps[-1][1])
-    assert data(moving.copy) == moving.fresh()
+            exact(moving, moving.export(**options), unknown=unknown)
+    exact(moving, moving.export(from_ref=steps[-1][1]), unknown=unknown)
+
+
+def exact(moving: Moving, report: ExportReport, *, unknown: bool) -> None:
+    """The copy is that of a fresh export; what is left over may only be what is not known of."""
+    copy, fresh = data(moving.copy), moving.fresh()
+    left = copy.keys() - fresh.keys()
+    assert not left or unknown
+    assert {key: copy[key] for key in copy if key not in left} == fresh
+    assert not left or report.verified == "none" or any("left" in note for note in report.notes)
 
 
 def start(folder: Path, format_: str) -> Moving:
@@ -154,7 +165,7 @@ def walks(examples: int) -> Callable[[Any], Any]:
     return settings(quietly, max_examples=examples)
 
 
-@walks(4)
+@walks(3)
 @given(changes=CHANGES, steps=STEPS, format_=st.sampled_from(["zarr2", "zarr3"]))
 def test_any_walk_of_kills_moves_and_damage_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any], format_: str
@@ -162,7 +173,7 @@ def test_any_walk_of_kills_moves_and_damage_is_exact(
     walk(start(tmp_path_factory.mktemp("walk"), format_), changes, steps)
 
 
-@walks(6)
+@walks(5)
 @given(changes=FILE_CHANGES, steps=STEPS)
 def test_any_walk_over_plain_objects_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any]
@@ -171,7 +182,7 @@ def test_any_walk_over_plain_objects_is_exact(
 
 
 @pytest.mark.slow
-@walks(60)
+@walks(20)
 @given(changes=CHANGES, steps=STEPS, format_=st.sampled_from(["zarr2", "zarr3"]))
 def test_any_of_many_walks_of_kills_moves_and_damage_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any], format_: str
@@ -180,7 +191,7 @@ def test_any_of_many_walks_of_kills_moves_and_damage_is_exact(
 
 
 @pytest.mark.slow
-@walks(120)
+@walks(40)
 @given(changes=FILE_CHANGES, steps=STEPS)
 def test_any_of_many_walks_over_plain_objects_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any]
