@@ -102,6 +102,7 @@ def needed_areas(manifest: Manifest) -> set[str]:
 
 def _unneeded(runs: Sequence[RunKey], newest_old: int, manifest: Manifest) -> list[RunKey]:
     """Return the runs up to a sequence number that a copy does not lie in."""
+    # Only its own manifest counts: older ones list sections of copies that lie there no more.
     needed = needed_areas(manifest)
     return [run for run in runs if run.sequence <= newest_old and run.area not in needed]
 
@@ -130,5 +131,6 @@ def _keys_below(destination: Store, prefix: str) -> Iterator[str]:
 
 
 def _delete(destination: Store, keys: Iterable[str]) -> None:
+    # A DeleteObjects request takes a thousand keys.
     for batch in itertools.batched(keys, KEYS_PER_DELETE):
         retrying(lambda batch=batch: destination.delete(batch))  # type: ignore[misc]

@@ -94,6 +94,7 @@ class ManifestReader:
             table = table.slice(where.start, where.stop - where.start)
             numbers = pa.array(np.arange(where.start, where.stop))
             if rows.stop == ROWS_OF_NODE:
+                # A part of version 1 has rows of many arrays, not one behind the other.
                 nodes = combined(self.read_part(f"{area}/{part.key}", ("node",))["node"])
                 table, numbers = (t.filter(pc.equal(nodes, section.name)) for t in (table, numbers))
             computed = {
@@ -115,6 +116,8 @@ class ManifestReader:
             if "checksum" in columns:
                 table = _with_checksums(table, self._read_checksums(key))
             self._tables[key, columns] = table
+            # A handful: those of the section's areas that are read in turns, and not a whole
+            # manifest.
             while len(self._tables) > PARTS_IN_MEMORY:
                 self._tables.popitem(last=False)
         self._tables.move_to_end((key, columns))
