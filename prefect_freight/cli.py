@@ -184,6 +184,41 @@ def verify(
         click.get_current_context().exit(FAILED)
 
 
+@cli.command()
+@click.argument("destination")
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Runs before the last whole one whose records stay though nothing needs them.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@click.option("--config", type=click.Path(), help="YAML with the destination's credentials.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
+def prune(destination: str, keep: int, config: str | None, *, dry_run: bool, as_json: bool) -> None:
+    """Remove the records of exports at DESTINATION that nothing refers to any more.
+
+    All that the next export may need stays: what the copy's record refers to, and whatever came
+    after the last whole export, which may be resumed. No object of the copy is touched.
+    """
+    from prefect_freight.console import open_display, print_pruning
+    from prefect_freight.pruning import prune as run
+
+    with open_display() as display:
+        pruning = run(
+            _resolved(destination),
+            keep=keep,
+            dry_run=dry_run,
+            config=_read_config(config),
+            on_event=display,
+        )
+    if as_json:
+        click.echo(json.dumps(pruning.to_dict()))
+    else:
+        print_pruning(pruning)
+
+
 @cli.group()
 def blocks() -> None:
     """Credentials in Prefect blocks."""

@@ -18,9 +18,11 @@ from prefect_freight.control.status import RunStatus, Status
 from prefect_freight.events import Event, Moved, Notice, Planned, StepEnded, StepStarted
 from prefect_freight.model import ExportReport, Preview
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
+from prefect_freight.pruning import Pruning
 from prefect_freight.verifying import Verification
 
 REFRESH_S = 0.1
+WHOLE = "is whole"
 PLAIN_LINE_EVERY_S = 10.0
 NARROW = 120
 """Columns below which a table of runs would fold the ids that people copy."""
@@ -224,6 +226,18 @@ def print_status(status: Status) -> None:
         console.print(f"Under way: {status.holder}", highlight=False, soft_wrap=True)
 
 
+def print_pruning(pruning: Pruning) -> None:
+    """Print what was removed, or would be, on standard output, a line per run."""
+    for one in pruning.found:
+        what = "" if one.recorded else ", left by a run without a record"
+        print(f"{one.area}: {one.objects} objects, {format_bytes(one.bytes)}{what}")  # noqa: T201
+    done = "Removed" if pruning.removed else "Would remove"
+    print(  # noqa: T201 - the command line's own output
+        f"{done} the records of {len(pruning.found)} runs at {pruning.destination}: "
+        f"{pruning.objects} objects, {format_bytes(pruning.bytes)}."
+    )
+
+
 def _runs_table(runs: Sequence[RunStatus]) -> Table:
     table = Table()
     for name in ("", "Run", "State", "Ref", "Snapshot", "Format", "Progress", "Began (UTC)", "By"):
@@ -276,7 +290,9 @@ def print_verification(verification: Verification) -> None:
     for note in verification.notes:
         print(f"note: {note}")  # noqa: T201
     copy = f"the copy of {verification.ref} (snapshot {verification.snapshot})"
-    verdict = "is whole" if verification.whole else "is not whole, or holds what is not of it"
+    unchecked = verification.differences.unchecked
+    whole = f"is whole, but for {unchecked} objects that were never checked" if unchecked else WHOLE
+    verdict = whole if verification.whole else "is not whole, or holds what is not of it"
     print(f"By {verification.level}, {copy} at {verification.destination} {verdict}.")  # noqa: T201
 
 

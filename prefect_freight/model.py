@@ -211,6 +211,8 @@ class Plan:
     """Objects that are not ours and are put over or deleted, as the user wants it;"""
     replaced_keys: tuple[str, ...] = ()
     """the first thousand of them."""
+    known: int = 0
+    """Objects that need not be put or deleted, since the ledgers of unfinished exports have it."""
 
     def of(self, round_: Round) -> tuple[Unit, ...]:
         """Return the units of one round, in order."""

@@ -10,12 +10,19 @@ from prefect_freight.control.runs import Run, read_last, read_runs
 from prefect_freight.errors import InputError
 from prefect_freight.model import FORMAT_VERSION, Format, Job, Options, Snapshot, VerifyLevel
 from prefect_freight.plan.differences import Differences
+from prefect_freight.plan.report import unchecked_note
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
+from prefect_freight.steps.compare_unchecked import compare_unchecked
 from prefect_freight.steps.preview import preview
 from prefect_freight.steps.verify_copy import compare
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
+
+FOUND_UNSOUND = (
+    "an export found that this copy was not what its record said, and did not come to the end of "
+    "its repair. Run the export again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Verification:
             "missing": differences.missing_keys,
             "wrong": [{"key": key, "found": reason} for key, reason in differences.wrong_keys],
             "foreign": differences.foreign_keys,
+            "unchecked": differences.unchecked,
             "notes": list(self.notes),
         }
 
@@ -64,8 +72,9 @@ def verify(
 ) -> Verification:
     """Compare a copy with its manifest: keys, sizes, and every object's checksum.
 
-    With `source` the manifest is compared with the snapshot too, and with `values` what zarr
-    decodes of both. Raises `InputError` if no whole export is recorded there.
+    With `source` the manifest is compared with the snapshot too, objects that no checksum was ever
+    recorded of with the source's bytes, and with `values` what zarr decodes of both. Raises
+    `InputError` if no whole export is recorded there.
     """
     if isinstance(destination, str | PurePath):
         destination = open_store(str(destination), config)
@@ -79,12 +88,19 @@ def verify(
     job = _job(last, destination, "values" if values else "checksums")
     differences = compare(destination, job, "checksums")
     if source is not None:
+        compare_unchecked(source, destination, job, differences, keep=False)
         _compare_source(source, destination, job, differences)
         if values:
             from prefect_freight.formats.choice import compare_values
 
             compare_values(source, destination, job, differences)
     later = [run for run in read_runs(destination, after=last.sequence) if run.state != "whole"]
+    unsound = (FOUND_UNSOUND,) if last.state == "unsound" else ()
+    unchecked = (
+        (unchecked_note(differences.unchecked, destination.url, last.source),)
+        if differences.unchecked
+        else ()
+    )
     return Verification(
         destination.url,
         last.source,
@@ -92,7 +108,7 @@ def verify(
         last.snapshot,
         job.options.verify,
         differences,
-        (*differences.notes, *(_note(run) for run in later)),
+        (*differences.notes, *unsound, *unchecked, *(_note(run) for run in later)),
     )
 
 

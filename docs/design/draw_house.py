@@ -25,7 +25,7 @@ FLOORS = (
     ("control", "sources"),
     ("formats", "blocks"),
     ("steps",),
-    ("runner", "verifying", "tasks"),
+    ("runner", "verifying", "pruning", "tasks"),
     ("exporting",),
     ("flows",),
     ("cli", "serving", "console", "demo", "examples", "convenience", "__main__"),

@@ -59,6 +59,16 @@ class DiffPart:
         """The file is one of the manifest."""
         return self.key.startswith("manifest/")
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Round and phase, in the order in which they begin."""
+        return list(Round).index(self.round), self.phase
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of its batches."""
+        return range(self.first_batch, self.first_batch + len(self.batches))
+
 
 @dataclass(frozen=True, slots=True)
 class Diff:
@@ -131,7 +141,9 @@ def read_diff(destination: Store, area: str) -> Diff | None:
     notes = tuple(index["notes"])
     count, keys = index.get("replaced", (0, ()))
     replaced = count, tuple(keys)
-    return Diff(area, parts, _plan(parts, index["totals"], index["kept"], notes, replaced))
+    known = index.get("known", 0)
+    plan = _plan(parts, index["totals"], index["kept"], notes, replaced, known)
+    return Diff(area, parts, plan)
 
 
 def _read_index(destination: Store, key: str) -> Any:
@@ -191,21 +203,24 @@ class DiffWriter:
         kept: int,
         notes: Sequence[str] = (),
         replaced: tuple[int, tuple[str, ...]] = (0, ()),
+        known: int = 0,
     ) -> Diff:
         """Write what is left, and the index; return the diff.
 
-        `replaced` is how much of it is not ours, and the first keys of that.
+        `replaced` is how much of it is not ours, and the first keys of that; `known` is how much
+        need not be done, since the ledgers of unfinished exports have it.
         """
         for round_, phase in self._pending:
             self._flush(round_, phase)
         parts = tuple(self._parts)
         manifest = self._manifest
         notes = (*manifest.notes, *notes)
-        plan = _plan(parts, manifest.totals, kept, notes, replaced)
+        plan = _plan(parts, manifest.totals, kept, notes, replaced, known)
         index = {
             "format_version": DIFF_VERSION,
             "parts": [part_to_dict(part) for part in parts],
             "kept": kept,
+            "known": known,
             "totals": dict(manifest.totals),
             "notes": notes,
             "replaced": replaced,
@@ -245,6 +260,7 @@ def _plan(
     kept: int,
     notes: tuple[str, ...],
     replaced: tuple[int, tuple[str, ...]],
+    known: int,
 ) -> Plan:
     order = list(Round)
     units: tuple[Unit, ...] = ()
@@ -260,4 +276,5 @@ def _plan(
         notes=notes,
         replaced=replaced[0],
         replaced_keys=replaced[1],
+        known=known,
     )

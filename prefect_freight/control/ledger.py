@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from prefect_freight.errors import NotFoundError
-from prefect_freight.model import FORMAT_VERSION, Job, Round, Unit
+from prefect_freight.model import FORMAT_VERSION, Round, Unit
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
@@ -37,9 +37,9 @@ class BatchRecord:
 class Ledger:
     """The records of one run's batches."""
 
-    def __init__(self, destination: Store, job: Job) -> None:
+    def __init__(self, destination: Store, area: str) -> None:
         self._destination = destination
-        self._folder = f"{job.area}/ledger"
+        self._folder = f"{area}/ledger"
 
     def write(self, round_: Round, batch: int, record: BatchRecord) -> None:
         """Record a batch, in place of what was recorded of it before."""

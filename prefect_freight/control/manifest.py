@@ -28,7 +28,14 @@ MANIFEST_VERSION = 2
 MANIFEST_SCHEMA = ENTRY_SCHEMA.append(pa.field("kept", pa.bool_(), nullable=False))
 """An entry, and whether the base of the run has the same content under its key."""
 
-NO_ROWS = MANIFEST_SCHEMA.append(pa.field("round", pa.string())).empty_table()
+NO_ROWS = pa.schema(
+    [
+        *MANIFEST_SCHEMA,
+        pa.field("round", pa.string()),
+        pa.field("part", pa.int64()),
+        pa.field("row", pa.int64()),
+    ]
+).empty_table()
 
 CHECKSUM_BYTES = 16
 NO_CHECKSUM = bytes(CHECKSUM_BYTES)
@@ -95,6 +102,11 @@ class Manifest:
             for rows in part.slices:
                 places.setdefault((rows.name, rows.start), []).append((part, rows))
         return places
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The number of each part, by its key."""
+        return {part.key: number for number, part in enumerate(self.parts)}
 
     @property
     def changed_names(self) -> set[str]:

@@ -5,6 +5,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from prefect_freight.control.manifest import (
     NO_CHECKSUM,
     NO_ROWS,
     Manifest,
+    Part,
     checksums_key,
     read_manifest,
 )
@@ -26,6 +28,9 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 PARTS_IN_MEMORY = 4
+COMPUTED = ("round", "part", "row")
+"""What may be asked for as if it were a column: the round of an entry, and which row it is of which
+part (by its number) of its manifest."""
 
 
 class ManifestReader:
@@ -63,8 +68,8 @@ class ManifestReader:
     def entries(self, section: Section, columns: Iterable[str]) -> pa.Table:
         """Return the given columns of all entries that the copy has of a section.
 
-        And `layer`, the number (in `section.areas`) of the one that holds the row. `round` may be
-        asked for as if it were a column.
+        And `layer`, the number (in `section.areas`) of the one that holds the row. The names in
+        `COMPUTED` may be asked for as if they were columns.
         """
         columns = tuple(dict.fromkeys(("key", "action", *columns)))
         layers = [
@@ -76,19 +81,30 @@ class ManifestReader:
             return _with_layer(NO_ROWS.select(columns), 0)
         return _overlaid(layers)
 
+    def part(self, area: str, number: int) -> Part:
+        """Return a part of a manifest, by its number."""
+        return self._home(area).parts[number]
+
     def _rows(self, area: str, section: Section, columns: tuple[str, ...]) -> Iterator[pa.Table]:
         manifest = self._home(area)
-        stored = tuple(name for name in columns if name != "round")
+        stored = tuple(name for name in columns if name not in COMPUTED)
         for part, rows in manifest.places.get((section.name, section.start), ()):
             table = self.read_part(f"{area}/{part.key}", stored)
-            if rows.stop >= 0:
-                table = table.slice(rows.first, rows.stop - rows.first)
-            elif rows.stop == ROWS_OF_NODE:
+            where = slice(rows.first, rows.stop if rows.stop >= 0 else table.num_rows)
+            table = table.slice(where.start, where.stop - where.start)
+            numbers = pa.array(np.arange(where.start, where.stop))
+            if rows.stop == ROWS_OF_NODE:
                 # A part of version 1 has rows of many arrays, not one behind the other.
-                nodes = self.read_part(f"{area}/{part.key}", ("node",))["node"]
-                table = table.filter(pc.equal(nodes, section.name))
-            if "round" in columns:
-                table = table.append_column("round", pa.repeat(part.round.value, table.num_rows))
+                nodes = combined(self.read_part(f"{area}/{part.key}", ("node",))["node"])
+                table, numbers = (t.filter(pc.equal(nodes, section.name)) for t in (table, numbers))
+            computed = {
+                "round": pa.repeat(part.round.value, len(numbers)),
+                "part": pa.repeat(manifest.numbers[part.key], len(numbers)),
+                "row": numbers,
+            }
+            for name in COMPUTED:
+                if name in columns:
+                    table = table.append_column(name, computed[name])
             yield table.select(columns)
 
     def read_part(self, key: str, columns: tuple[str, ...]) -> pa.Table:

@@ -23,7 +23,7 @@ LAST = f"{CONTROL_AREA}/last.json"
 RUNS = f"{CONTROL_AREA}/runs/"
 
 RunState = Literal["open", "whole", "failed", "unsound"]
-"""`unsound`: verification found that the ledger and the destination differ; never resumed."""
+"""`unsound`: what it recorded was found not to be what lies there; never resumed, nor relied on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,13 @@ class Run:
     """Objects that it was to put and delete, once it has ended."""
     done: int | None = None
     """Those of them that are recorded as done."""
+    was_whole: bool = False
+    """It had ended whole, before it was found unsound."""
+
+    @property
+    def ended_whole(self) -> bool:
+        """Its manifest says what lay there, in whatever state that was found later."""
+        return self.state == "whole" or self.was_whole
 
     @property
     def key(self) -> str:
@@ -91,8 +98,20 @@ def write_run(destination: Store, run: Run) -> None:
     retrying(lambda: destination.write(run.key, data))
 
 
+def mark_unsound(destination: Store, run: Run) -> None:
+    """Record of a run that ended whole that what lies there is not what it recorded.
+
+    The pointer goes first, which is what the next export reads: whatever is killed afterwards, none
+    relies on that run again until another one has ended whole.
+    """
+    found = dataclasses.replace(run, state="unsound", was_whole=True)
+    data = json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(found)).encode()
+    for key in (LAST, run.key):
+        retrying(lambda key=key: destination.write(key, data))  # type: ignore[misc]
+
+
 def read_last(destination: Store) -> Run | None:
-    """Return the last run that ended whole."""
+    """Return the last run that ended whole, though it may have been found unsound since."""
     return _read(destination, LAST)
 
 

@@ -5,27 +5,27 @@ touched. A run without a diff has touched nothing, since that is written before 
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
-from prefect_freight.control.diff import Diff, Owned, read_diff
+from prefect_freight.control.diff import Diff, read_diff
+from prefect_freight.control.doings import COLUMNS, read_doings, trusted_runs
+from prefect_freight.control.ledger import recorded_batches
 from prefect_freight.control.manifest import Manifest, read_manifest
 from prefect_freight.control.manifest_reader import ManifestReader, read_table
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import NotFoundError, UnsoundError
-from prefect_freight.model import Job
+from prefect_freight.model import ENTRY_SCHEMA, Job
 from prefect_freight.plan.join import STATE_SCHEMA
 from prefect_freight.plan.sections import Section
+from prefect_freight.plan.touched import BASE, whatever
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 KEYS_SCHEMA = pa.schema([STATE_SCHEMA.field("key"), STATE_SCHEMA.field("node")])
-OWNED_SCHEMA = KEYS_SCHEMA.append(pa.field("name", pa.string(), nullable=False))
-"""A key, and the name of the component that it is part of."""
-NAMELESS = "//nameless"
-"""The name of keys of which version 1 does not tell what they are part of."""
 
 
 class State:
@@ -37,9 +37,10 @@ class State:
         earlier: Sequence[Run],
         base_area: str | None,
         *,
+        source: str = "",
         relies: bool = True,
     ) -> None:
-        self._destination, self._relies = destination, relies
+        self._destination = destination
         self.records = ManifestReader(destination)
         self._base = read_manifest(destination, base_area) if base_area is not None else None
         if self._base is not None:
@@ -47,8 +48,10 @@ class State:
         self.is_damaged = base_area is not None and self._base is None
         """A record that was needed could not be read."""
         # What a run did before the last whole one is part of that one's manifest, or undone by it.
-        last = max((n for n, run in enumerate(earlier) if run.state == "whole"), default=-1)
+        last = max((n for n, run in enumerate(earlier) if run.ended_whole), default=-1)
         self._since = earlier[last + 1 :]
+        self._trusted = trusted_runs(self._since, source)
+        self._relies = relies or any(self._trusted)
 
     @property
     def sections(self) -> Mapping[str, Sequence[Section]]:
@@ -58,17 +61,53 @@ class State:
     @cached_property
     def unfinished(self) -> tuple[Diff, ...]:
         """What runs since then may have done."""
-        diffs = (self._read_diff(run) for run in self._since)
-        return tuple(diff for diff in diffs if diff is not None)
+        return tuple(diff for _, diff in self._unfinished)
+
+    @cached_property
+    def _unfinished(self) -> list[tuple[int, Diff]]:
+        """The same, with the number of the run."""
+        diffs = ((number, self._read_diff(run)) for number, run in enumerate(self._since))
+        return [(number, self._begun(diff)) for number, diff in diffs if diff is not None]
+
+    def _begun(self, diff: Diff) -> Diff:
+        """Return what of a diff may have been begun: what lies under the rest is not ours.
+
+        A phase begins when all before it are recorded. One more than has a record counts, since
+        the first batch of a phase is recorded at its end, and since a record may have been lost.
+        """
+        if any(not part.slices for part in diff.parts):  # version 1
+            return diff
+        recorded = {*recorded_batches(self._destination, diff.area)}
+        order = sorted({part.place for part in diff.parts})
+        with_record = {
+            part.place
+            for part in diff.parts
+            if any((part.round, number) in recorded for number in part.numbers)
+        }
+        last = max((order.index(place) for place in with_record), default=-1)
+        begun = {*order[: last + 2]}
+        return replace(diff, parts=tuple(part for part in diff.parts if part.place in begun))
 
     def _read_diff(self, run: Run) -> Diff | None:
         try:
-            return read_diff(self._destination, run.area)
+            diff = read_diff(self._destination, run.area)
+            if diff is None:
+                self._require_nothing_done(run)
         except UnsoundError:
             if self._relies:
                 raise
             self.is_damaged = True
             return None
+        return diff
+
+    def _require_nothing_done(self, run: Run) -> None:
+        """Raise unless a run without a diff has done nothing, which its diff comes before."""
+        if recorded_batches(self._destination, run.area):
+            raise UnsoundError(
+                f"expected the record of what an export does at {self._destination.url}/{run.area}"
+                "/diff, found a ledger of what it did and no such record. Run the same command "
+                "again"
+            )
 
     @property
     def doubtful(self) -> set[str]:
@@ -93,38 +132,57 @@ class State:
         """Return what the copy holds of a section (`STATE_SCHEMA`)."""
         return self.records.entries(section, STATE_SCHEMA.names).select(STATE_SCHEMA.names)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Of some of what unfinished runs did it may be known what lies there now."""
+        return any(self._trusted[number] for number, _ in self._unfinished)
+
+    @property
+    def touched_rows(self) -> int:
+        """Objects that unfinished runs planned to put or delete."""
+        return sum(diff.plan.objects for diff in self.unfinished)
+
     def touched(self, name: str | None = None) -> Iterator[pa.Table]:
         """Yield the keys (and nodes) of a name, or all, that unfinished runs may have touched."""
-        for owner, keys in self._touched(name):
-            if name in (None, owner):
-                yield keys
-
-    def _touched(self, name: str | None) -> Iterator[tuple[str, pa.Table]]:
-        """Yield names and keys of the parts of unfinished diffs, of all or of those with a name."""
         for diff in self.unfinished:
-            parts = [p for p in diff.parts if name is None or name in {s.name for s in p.slices}]
-            for part in parts:
-                table = self._read_keys(f"{diff.area}/{part.key}")
-                for rows in part.slices or [Owned(NAMELESS, 0, table.num_rows)]:
-                    keys = table.slice(rows.first, rows.stop - rows.first)
-                    yield rows.name, keys.cast(KEYS_SCHEMA)
+            for part in diff.parts:
+                own = [rows for rows in part.slices if name in (None, rows.name)]
+                if name is None and not part.slices:
+                    yield self._read(f"{diff.area}/{part.key}", KEYS_SCHEMA.names)
+                if own:
+                    table = self._read(f"{diff.area}/{part.key}", KEYS_SCHEMA.names)
+                    for rows in own:
+                        yield table.slice(rows.first, rows.stop - rows.first).cast(KEYS_SCHEMA)
 
-    def _read_keys(self, key: str) -> pa.Table:
+    def doings(self) -> Iterator[pa.Table]:
+        """Yield what unfinished runs planned, and what of it is recorded (`TOUCHED_SCHEMA`)."""
+        for number, diff in self._unfinished:
+            trusted = self._trusted[number]
+            for part in diff.parts:
+                table = self._read(f"{diff.area}/{part.key}", COLUMNS)
+                yield from read_doings(
+                    self._destination, number, diff, part, table, trusted=trusted
+                )
+
+    def _read(self, key: str, columns: list[str]) -> pa.Table:
         try:
-            return read_table(self._destination, key, KEYS_SCHEMA.names)
+            return read_table(self._destination, key, columns)
         except UnsoundError:
             if self._relies:
                 raise
             self.is_damaged = True
-            return KEYS_SCHEMA.empty_table()
+            return ENTRY_SCHEMA.empty_table().select(columns)
 
     def owned(self) -> Iterator[pa.Table]:
-        """Yield the keys of all that may lie there, with what they are part of (`OWNED_SCHEMA`)."""
+        """Yield the keys of the base's copy, whatever lies there under them (`TOUCHED_SCHEMA`)."""
         for name in self.sections:
             for keys in self.keys({name}):
-                yield _owned(keys, name)
-        for name, keys in self._touched(None):
-            yield _owned(keys, name)
+                yield whatever(keys, name, BASE)
+
+    def ours(self) -> Iterator[pa.Table]:
+        """Yield the keys (and nodes) under which no object is anybody else's."""
+        yield from self.keys()
+        yield from self.touched()
 
     def keys(self, names: Collection[str] | None = None) -> Iterator[pa.Table]:
         """Yield the keys (and nodes) of the base's copy, all or of some names.
@@ -150,16 +208,11 @@ class State:
             return None
 
 
-def _owned(keys: pa.Table, name: str) -> pa.Table:
-    names = pa.repeat(name, keys.num_rows)
-    return keys.append_column(OWNED_SCHEMA.field("name"), names)
-
-
 def base_area(earlier: Sequence[Run], job: Job) -> str | None:
     """Return the area whose manifest says what lay there last: of a whole run, or as assumed."""
     if job.base_assumed:
         return job.assumed_area
-    whole = [run for run in earlier if run.state == "whole"]
+    whole = [run for run in earlier if run.ended_whole]
     return whole[-1].area if whole else None
 
 

@@ -16,6 +16,8 @@ class Differences:
     foreign: int = 0
     taken: int = 0
     """Those of the wrong ones that are not of the copy, though a reader would take them for it."""
+    unchecked: int = 0
+    """Objects of which nothing recorded a checksum, and which were not compared with the source."""
     missing_keys: list[str] = field(default_factory=list)
     wrong_keys: list[tuple[str, str]] = field(default_factory=list)
     """(key, what was expected and what was found)."""

@@ -20,6 +20,15 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
     return hashlib.blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
 
 
+def unchecked_note(objects: int, destination: str, source: str) -> str:
+    """Return what is said of objects that nothing recorded a checksum of."""
+    return (
+        f"the bytes of {objects} objects there were never checked, since nothing recorded a "
+        f"checksum of them: `freight verify {destination} --source {source}` compares them with "
+        "the source"
+    )
+
+
 def plan_report(
     job: Job,
     plan: Plan | None,
@@ -44,7 +53,7 @@ def plan_report(
         format=job.options.format.value,
         objects_transferred=outcome.transferred,
         bytes_transferred=outcome.bytes,
-        objects_skipped=outcome.skipped,
+        objects_skipped=outcome.skipped + (plan.known if plan else 0),
         objects_deleted=outcome.deleted,
         objects_failed=len(outcome.failures),
         seconds=round(seconds, 3),

@@ -1,26 +1,27 @@
 """Computing the diff of an export: what is put, kept and deleted, in which round."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_freight.control.checksums import put_checksums
 from prefect_freight.control.clearing import forget_run
 from prefect_freight.control.diff import ELSEWHERE, Diff, DiffWriter, read_diff
+from prefect_freight.control.doings import NAMELESS
 from prefect_freight.control.manifest import Manifest, Part, Slice, fill_key, read_fill
+from prefect_freight.control.manifest_reader import COMPUTED
 from prefect_freight.control.marker import withdraw_markers
 from prefect_freight.control.runs import earlier_runs
 from prefect_freight.control.state import (
     KEYS_SCHEMA,
-    NAMELESS,
-    OWNED_SCHEMA,
     State,
     base_area,
     count_copy,
-    read_copy,
 )
 from prefect_freight.errors import FreightError, OccupiedError
 from prefect_freight.formats import Preparation
@@ -29,20 +30,33 @@ from prefect_freight.model import ENTRY_SCHEMA, Job, Kind, Plan, Round
 from prefect_freight.plan.entries import combined, delete_entries
 from prefect_freight.plan.phases import plan_phases
 from prefect_freight.plan.sections import Section
+from prefect_freight.plan.touched import (
+    AGAIN,
+    DELETED,
+    TOUCHED_SCHEMA,
+    resolve,
+    same_content,
+    whatever,
+)
 from prefect_freight.retry import retrying
 from prefect_freight.steps.foreign import Foreign, find_foreign
-from prefect_freight.steps.partitions import partitioned
+from prefect_freight.steps.known_rows import KnownRows, known_rows
+from prefect_freight.steps.partitions import Pairs, partitioned
 from prefect_freight.stores import Store
 
+PLACE = (pa.field("part", pa.int64()), pa.field("row", pa.int64()))
+"""Which row of which part of its manifest an entry is."""
 WANTED_SCHEMA = pa.schema(
     [
         *ENTRY_SCHEMA,
         pa.field("round", pa.string()),
         pa.field("home", pa.string()),  # the area that holds the entry
         pa.field("put", pa.bool_()),  # it is put anyhow
+        pa.field("name", pa.string()),  # the component that it is part of
+        *PLACE,
     ]
 )
-
+PART_SCHEMA = pa.schema([ENTRY_SCHEMA.field("key"), ENTRY_SCHEMA.field("content"), *PLACE])
 
 DAMAGED = (
     "the record of an earlier export could not be read whole: objects that it put and this one "
@@ -58,7 +72,8 @@ def compute_diff(
     """Write down what must be done so that the destination holds what the manifest says.
 
     What lies there is the copy of the job's base (nothing that can be relied on, without one) and
-    what unfinished exports since then may have done. After it the markers of earlier exports are
+    what unfinished exports since then may have done; what their ledgers have is known, with a base
+    or without one. After it the markers of earlier exports are
     gone, since what they vouch for may now change.
 
     Raises `OccupiedError` if something that is not ours is in the way, unless it is to be replaced:
@@ -70,13 +85,15 @@ def compute_diff(
     if written is None:
         # A job without a base relies on no content; what the last copy held is there all the same.
         base = base_area(earlier, job)
-        state = State(destination, earlier, base, relies=job.base is not None)
+        relies = job.base is not None
+        state = State(destination, earlier, base, source=job.snapshot.source, relies=relies)
         try:
-            diffing = _Diffing(destination, job, manifest, state)
-            # A copy of another format goes before the new one comes: nobody reads both as one.
-            diffing.deletes_early = any(run.format != job.options.format for run in earlier)
-            diffing.minds_others = minding_others
-            written = diffing.run()
+            with known_rows(manifest.parts) as known:
+                diffing = _Diffing(destination, job, manifest, state, known)
+                # A copy of another format goes before the new one: nobody reads both as one.
+                diffing.deletes_early = any(run.format != job.options.format for run in earlier)
+                diffing.minds_others = minding_others
+                written = diffing.run()
         except OccupiedError:
             # Without a diff a run has touched nothing. With one, all that it names would count as
             # ours from then on.
@@ -101,7 +118,9 @@ class _Diffing:
 
     deletes_early, minds_others = False, True
 
-    def __init__(self, destination: Store, job: Job, manifest: Manifest, state: State) -> None:
+    def __init__(
+        self, destination: Store, job: Job, manifest: Manifest, state: State, known: KnownRows
+    ) -> None:
         self._destination, self._job, self._manifest = destination, job, manifest
         self._state = state
         self._records = state.records
@@ -110,7 +129,7 @@ class _Diffing:
         changed = manifest.changed_names | state.doubtful
         self._ordering = open_ordering(state, manifest.by_name, changed, job.options.format)
         self._puts = 0
-        self._deleted: list[pa.Array] = []
+        self._known, self._known_puts, self._recorded_deletes = known, 0, 0
 
     def run(self) -> Diff:
         """Write the diff and return it."""
@@ -119,22 +138,30 @@ class _Diffing:
         preparation = self._ordering.prepare()
         for name, round_, entries in preparation.entries:
             self._writer.add(name, round_, entries)
+        # A full export puts everything but what is known of unfinished ones, so doubt is settled by
+        # that; but it does not know what it has to delete, which a difference has in its manifest.
+        is_clear = not (self._state.doubtful or preparation.again)
+        if self._state.is_empty if self._job.base is None else is_clear:
+            self._take_parts()
+        else:
+            with self._paired(preparation) as pairs:
+                if self._state.is_recorded:
+                    self._find_known(pairs)
+                self._take_parts()
+                self._settle(pairs)
+        notes: tuple[str, ...] = (DAMAGED,) if self._state.is_damaged else ()
+        if foreign.count:
+            notes += (foreign.note(),)
+        kept = count_copy(self._manifest) - self._puts
+        known = self._known_puts + self._recorded_deletes
+        return self._writer.close(kept, notes, (foreign.count, foreign.keys), known)
+
+    def _take_parts(self) -> None:
         for number, part in enumerate(self._manifest.parts):
             if part.round == Round.DELETES:
                 self._take_deletes(part)
             else:
                 self._take_puts(number, part)
-        # A full export puts everything, so doubt is settled by that; but it does not know what it
-        # has to delete, which a difference has read in its manifest.
-        if self._job.base is not None:
-            self._settle_doubts(preparation)
-        elif not self._state.is_empty:
-            self._delete_leftovers()
-        notes: tuple[str, ...] = (DAMAGED,) if self._state.is_damaged else ()
-        if foreign.count:
-            notes += (foreign.note(),)
-        kept = count_copy(self._manifest) - self._puts
-        return self._writer.close(kept, notes, (foreign.count, foreign.keys))
 
     def _mind_others(self) -> Foreign:
         """Refuse what is in the way and not ours, or plan to delete it; return what is replaced."""
@@ -155,20 +182,29 @@ class _Diffing:
             self._writer.add(NAMELESS, round_, delete_entries(keys, nodes))
 
     def _take_puts(self, number: int, part: Part) -> None:
-        """Put what a part of the manifest has and the base has not."""
-        self._puts += part.rows - part.kept
-        if not part.kept and not (self._job.options.phases and part.round.is_data):
+        """Put what a part of the manifest has and the base, and unfinished exports, have not."""
+        known = self._known.flags(number)
+        known_puts = 0 if known is None else int(known.sum())
+        self._known_puts += known_puts
+        self._puts += part.rows - part.kept - known_puts
+        phased = self._job.options.phases and part.round.is_data
+        if known is None and not part.kept and not phased:
             self._writer.borrow(part)
             return
+        if known is not None:
+            # They are put by no batch of this run, whose ledger would tell.
+            data = self._known.checksums(number)
+            put_checksums(self._destination, self._manifest.area, part, data)
         for rows, entries in self._slices(part, "kept"):
-            where = np.flatnonzero(~entries["kept"].to_numpy(zero_copy_only=False))
+            there = entries["kept"].to_numpy(zero_copy_only=False)
+            if known is not None:
+                there = there | known[rows.first : rows.stop]
+            where = np.flatnonzero(~there)
             chosen = entries.take(pa.array(where))
             self._put(rows.name, part.round, chosen, number, where + rows.first)
 
     def _take_deletes(self, part: Part) -> None:
         for rows, entries in self._slices(part):
-            if self._state.doubtful:  # or else nobody asks, and there may be millions
-                self._deleted.append(entries["key"].combine_chunks())
             self._delete(rows.name, entries)
 
     def _slices(self, part: Part, *more: str) -> Iterator[tuple[Slice, pa.Table]]:
@@ -208,52 +244,101 @@ class _Diffing:
     def _phases(self, entries: pa.Table) -> Numbers:
         return plan_phases(entries["key"].combine_chunks(), self._job.options.phases)
 
-    def _settle_doubts(self, preparation: Preparation) -> None:
-        """Put again, or delete, what unfinished exports may have touched, or is taken away."""
-        again = {
-            name: pa.table([keys, pa.repeat("", len(keys))], schema=KEYS_SCHEMA)
+    def _paired(self, preparation: Preparation) -> AbstractContextManager[Pairs]:
+        """Give what is wanted beside what may lie there under the same keys.
+
+        Wanted is all that may have been touched; without a base it is the whole copy.
+        """
+        again = (
+            whatever(pa.table([keys, pa.repeat("", len(keys))], schema=KEYS_SCHEMA), name, AGAIN)
             for name, keys in preparation.again.items()
-        }
-        if NAMELESS in self._state.doubtful:
-            # A key among them may be of any name, so all are looked for everywhere, once.
-            touched = [*self._state.touched(), *again.values()]
-            self._settle_name(NAMELESS, self._manifest.sections, touched)
-            return
-        for name in sorted(self._state.doubtful | {*again}):
-            touched = [*self._state.touched(name), *([again[name]] if name in again else [])]
-            self._settle_name(name, self._manifest.by_name.get(name, []), touched)
+        )
+        if self._job.base is None:
+            touched = chain(self._state.owned(), self._state.doings(), again)
+            rows = max(count_copy(self._manifest), self._state.touched_rows)
+            return partitioned((PART_SCHEMA, TOUCHED_SCHEMA), rows, self._all_parts(), touched)
+        names = self._state.doubtful | {*preparation.again}
+        if self._state.doubtful:
+            # A key may have been part of another component before: `a/0/0` of an array `a`, and
+            # then of an array `a/0`.
+            names |= {*self._manifest.by_name} - {*self._state.sections}
+        sections = [s for name in sorted(names) for s in self._manifest.by_name.get(name, [])]
+        touched = chain(self._state.doings(), again, self._gone())
+        rows = max(sum(section.rows for section in sections), self._state.touched_rows)
+        return partitioned(
+            (WANTED_SCHEMA, TOUCHED_SCHEMA), rows, map(self._wanted, sections), touched
+        )
 
-    def _settle_name(
-        self, name: str, sections: Sequence[Section], touched: Sequence[pa.Table]
-    ) -> None:
-        rows = max(sum(s.rows for s in sections), sum(t.num_rows for t in touched))
-        schemas, wanted = (WANTED_SCHEMA, KEYS_SCHEMA), map(self._wanted, sections)
-        with partitioned(schemas, rows, wanted, touched) as pairs:
-            for copy, keys in pairs:
-                self._settle(name, copy, keys)
+    def _all_parts(self) -> Iterator[pa.Table]:
+        """Yield the keys and contents of all parts of the manifest (`PART_SCHEMA`)."""
+        for number, part in enumerate(self._manifest.parts):
+            if part.round != Round.DELETES:
+                table = self._records.read_part(
+                    f"{self._manifest.area}/{part.key}", ("key", "content")
+                )
+                numbers = pa.repeat(number, table.num_rows)
+                table = table.append_column("part", numbers)
+                yield table.append_column("row", pa.array(np.arange(table.num_rows)))
 
-    def _settle(self, name: str, copy: pa.Table, touched: pa.Table) -> None:
-        unsure = pc.is_in(copy["key"], touched["key"].combine_chunks())
-        again = copy.filter(pc.and_(unsure, pc.invert(copy["put"])))
+    def _gone(self) -> Iterator[pa.Table]:
+        """Yield what the manifest deletes (`TOUCHED_SCHEMA`)."""
+        for part in self._manifest.parts:
+            if part.round == Round.DELETES:
+                for rows, entries in self._slices(part):
+                    yield whatever(entries, rows.name, DELETED)
+
+    def _find_known(self, pairs: Pairs) -> None:
+        """Find the rows to be put of which unfinished exports have recorded that they did."""
+        for copy, touched in pairs:
+            resolved = resolve(touched)
+            same, checksums = same_content(copy, resolved)
+            if self._job.base is not None:
+                same = pc.and_(same, combined(copy["put"]))
+            columns = (combined(copy["part"]), combined(copy["row"]), checksums)
+            self._known.add(*(column.filter(same) for column in columns))
+
+    def _settle(self, pairs: Pairs) -> None:
+        """Put again, or delete, what unfinished exports may have touched, or is taken away."""
+        for copy, touched in pairs:
+            resolved = resolve(touched)
+            if self._job.base is not None:
+                self._put_again(copy, resolved)
+            lies = pc.invert(pc.and_(resolved["known"], pc.invert(resolved["put"])))
+            wanted = pc.is_in(resolved["key"], combined(copy["key"]))
+            settled = pc.or_(wanted, pc.equal(resolved["run"], DELETED))
+            left = resolved.filter(pc.invert(settled))
+            gone = left.filter(lies.filter(pc.invert(settled)))
+            self._recorded_deletes += left.num_rows - gone.num_rows
+            # If this run does not come to its end, the next one has to know of each name which keys
+            # may be gone.
+            for name in pc.unique(gone["name"]).to_pylist():
+                self._delete(name, gone.filter(pc.equal(gone["name"], name)))
+
+    def _put_again(self, copy: pa.Table, resolved: pa.Table) -> None:
+        """Put what the base holds, where anything else may lie now."""
+        unsure = pc.is_in(copy["key"], combined(resolved["key"]))
+        same, _ = same_content(copy, resolved)
+        unsure = pc.and_(unsure, pc.invert(pc.or_(combined(copy["put"]), same)))
+        again = copy.filter(unsure)
         self._puts += again.num_rows
         self._copy_fills(again)
-        for round_ in pc.unique(again["round"]).to_pylist():
-            self._put(name, Round(round_), again.filter(pc.equal(again["round"], round_)))
-        wanted = pc.is_in(touched["key"], copy["key"].combine_chunks())
-        # What the manifest takes out is deleted already.
-        deleted = pa.chunked_array(self._deleted, pa.string()).combine_chunks()
-        settled = pc.or_(wanted, pc.is_in(touched["key"], deleted))
-        self._delete(name, _once(touched.filter(pc.invert(settled))))
+        for group in pc.unique(again["name"]).to_pylist():
+            named = again.filter(pc.equal(again["name"], group))
+            for round_ in pc.unique(named["round"]).to_pylist():
+                chosen = named.filter(pc.equal(named["round"], round_))
+                self._put(group, Round(round_), chosen)
 
     def _wanted(self, section: Section) -> pa.Table:
         """Return all entries of a section (`WANTED_SCHEMA`)."""
-        columns = (*ENTRY_SCHEMA.names, "kept", "round")
+        columns = (*ENTRY_SCHEMA.names, "kept", *COMPUTED)
         table = self._records.entries(section, columns)
         home = pa.array(section.areas).take(table["layer"].combine_chunks())
         # Of an earlier manifest, `kept` told what was kept then.
         put = pc.and_(pc.equal(home, self._manifest.area), pc.invert(table["kept"]))
-        entries = table.select([*ENTRY_SCHEMA.names, "round"])
-        return entries.append_column("home", home).append_column("put", put)
+        entries = table.select([*ENTRY_SCHEMA.names, *COMPUTED])
+        names = pa.repeat(section.name, table.num_rows)
+        entries = entries.append_column("home", home).append_column("put", put)
+        return entries.append_column("name", names)
 
     def _copy_fills(self, entries: pa.Table) -> None:
         """Have the fill chunks beside this manifest that an earlier one's entries refer to."""
@@ -267,27 +352,8 @@ class _Diffing:
         key = fill_key(self._manifest.area, identity)
         retrying(lambda: self._destination.write(key, fill))
 
-    def _delete_leftovers(self) -> None:
-        """Delete what earlier exports put or may have put, and the copy does not have."""
-        wanted = read_copy(self._records, self._manifest, KEYS_SCHEMA.names)
-        rows = count_copy(self._manifest)
-        with partitioned((KEYS_SCHEMA, OWNED_SCHEMA), rows, wanted, self._state.owned()) as pairs:
-            for copy, keys in pairs:
-                gone = keys.filter(pc.invert(pc.is_in(keys["key"], copy["key"].combine_chunks())))
-                # If this run does not come to its end, the next one has to know of each name which
-                # keys may be gone.
-                once = gone.group_by("key").aggregate([("node", "min"), ("name", "min")])
-                once = once.rename_columns(OWNED_SCHEMA.names)
-                for name in pc.unique(once["name"]).to_pylist():
-                    self._delete(name, once.filter(pc.equal(once["name"], name)))
-
 
 def _batch(table: pa.Table) -> pa.RecordBatch:
     """Return a table as one batch of entries."""
     columns = [table[name].combine_chunks() for name in ENTRY_SCHEMA.names]
     return pa.record_batch(columns, ENTRY_SCHEMA)
-
-
-def _once(keys: pa.Table) -> pa.Table:
-    """Return each key once."""
-    return keys.group_by("key").aggregate([("node", "min")]).rename_columns(KEYS_SCHEMA.names)

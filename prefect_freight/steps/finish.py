@@ -12,9 +12,9 @@ from prefect_freight.control.state import count_copy
 from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
-from prefect_freight.plan.report import plan_report
+from prefect_freight.plan.report import plan_report, unchecked_note
 from prefect_freight.retry import retrying
-from prefect_freight.stores import Store
+from prefect_freight.stores import Flushing, Store
 
 LINES_IN_MESSAGE = 5
 REMOVE_TAKEN = (
@@ -34,20 +34,22 @@ def finish(
     of earlier ones, and one that relies on nothing will mend it. Objects that are not ours are
     mended by no export; without them, the same command finds that all is done.
     """
-    notes = job.notes + plan.notes + _notes(differences)
+    notes = job.notes + plan.notes + _notes(destination, job, differences)
     if not differences.whole:
         report = _report(job, plan, outcome, whole=False, notes=notes)
         lines = differences.lines()
         disturbed = differences.is_only_taken
         _close(destination, job, report, "failed" if disturbed else "unsound", plan, outcome)
         write_failure(destination, job, outcome, lines)
-        relied = not disturbed and (job.resumed or job.base is not None)
+        relied = not disturbed and (job.resumed or job.base is not None or plan.known > 0)
         raise (UnsoundError if relied else IncompleteError)(
             f"the copy at {destination.url} is not whole: {'; '.join(lines[:LINES_IN_MESSAGE])}. "
             f"{REMOVE_TAKEN if disturbed else 'Run the same command again'}",
             report,
         )
     report = _report(job, plan, outcome, whole=True, notes=notes)
+    if isinstance(destination, Flushing):
+        retrying(destination.flush)
     write_success(destination, job, outcome)
     _close(destination, job, report, "whole", plan, outcome)
     with suppress(FreightError):  # the copy is whole, and the next export removes what is left
@@ -77,10 +79,14 @@ def fail(
         return report
     line = str(error) if isinstance(error, FreightError) else type(error).__name__
     try:
-        write_failure(destination, job, outcome, [line])
-        # What is unsound must not be resumed: the new attempt would rely on it as this one did.
-        state: RunState = "unsound" if isinstance(error, UnsoundError) else "failed"
-        _close(destination, job, report, state, plan, outcome)
+        if isinstance(error, UnsoundError):
+            # First, and before the repair begins: what is unsound must neither be resumed nor
+            # relied on, or the next run would do as this one did.
+            _close(destination, job, report, "unsound", plan, outcome)
+            write_failure(destination, job, outcome, [line])
+        else:
+            write_failure(destination, job, outcome, [line])
+            _close(destination, job, report, "failed", plan, outcome)
     except FreightError:
         # The store that failed the export may well fail this too; the run's record stays open.
         return report
@@ -129,11 +135,14 @@ def _close(
     write_run(destination, run_of(job, state, objects, outcome.done if plan is not None else None))
 
 
-def _notes(differences: Differences) -> tuple[str, ...]:
-    notes = tuple(differences.notes)
-    if not differences.foreign:
-        return notes
-    shown = ", ".join(differences.foreign_keys[:LINES_IN_MESSAGE])
-    dots = ", …" if differences.foreign > LINES_IN_MESSAGE else ""
-    left = f"{differences.foreign} objects there are not ours and were left: {shown}{dots}"
-    return (*notes, left)
+def _notes(destination: Store, job: Job, differences: Differences) -> tuple[str, ...]:
+    notes = list(differences.notes)
+    if differences.foreign:
+        shown = ", ".join(differences.foreign_keys[:LINES_IN_MESSAGE])
+        dots = ", …" if differences.foreign > LINES_IN_MESSAGE else ""
+        notes.append(
+            f"{differences.foreign} objects there are not ours and were left: {shown}{dots}"
+        )
+    if differences.unchecked:
+        notes.append(unchecked_note(differences.unchecked, destination.url, job.snapshot.source))
+    return tuple(notes)

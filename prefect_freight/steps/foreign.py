@@ -180,7 +180,7 @@ class _Search:
             yield _with_role(keys, PLANNED)
             if self._is_disk:
                 yield _with_role(folders_of(keys), FOLDER)
-        for table in self._state.owned():
+        for table in self._state.ours():
             yield _with_role(combined(table["key"]), OURS)
 
     def _listed(self) -> Iterator[pa.Table]:
@@ -226,7 +226,7 @@ class _Search:
         return _without(keys, self._state.touched())
 
     def _not_ours(self, keys: pa.Array) -> pa.Array:
-        return _without(keys, self._state.owned())
+        return _without(keys, self._state.ours())
 
 
 def nested_refusal(url: str, other: str) -> OccupiedError:

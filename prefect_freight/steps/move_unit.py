@@ -60,7 +60,7 @@ def move_unit(
     diff = read_diff(destination, job.area)
     if diff is None:
         raise InternalError(f"no diff of the export lies in {destination.url}/{job.area}")
-    ledger = Ledger(destination, job)
+    ledger = Ledger(destination, job.area)
     records = ledger.read(unit)
     whole = {number: r for number, r in records.items() if not r.failed}
     skipped = Outcome(skipped=sum(record.objects for record in whole.values()))

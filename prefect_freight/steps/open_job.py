@@ -7,7 +7,16 @@ from dataclasses import replace
 from typing import get_args
 
 from prefect_freight.control.manifest import read_manifest
-from prefect_freight.control.runs import LAST, RUNS, Run, read_last, read_runs, run_of, write_run
+from prefect_freight.control.runs import (
+    LAST,
+    RUNS,
+    Run,
+    mark_unsound,
+    read_last,
+    read_runs,
+    run_of,
+    write_run,
+)
 from prefect_freight.errors import (
     AccessError,
     DestinationError,
@@ -21,6 +30,7 @@ from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.report import plan_export_id
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
+from prefect_freight.steps.compare_unchecked import compare_unchecked
 from prefect_freight.steps.foreign import nested_refusal
 from prefect_freight.steps.verify_copy import compare, list_data
 from prefect_freight.stores import Store
@@ -37,8 +47,14 @@ UNSOUND = "what lay there was not what its record said, so all of it was copied"
 
 
 def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
-    """Return the job that `look_at_job` returns, recorded at the destination as begun."""
-    job = look_at_job(source, destination, snapshot, options)
+    """Return the job that `look_at_job` returns, recorded at the destination as begun.
+
+    A record that was found wrong is recorded as that before: if the repair is cut off, whatever is
+    exported next must know that there was something to repair.
+    """
+    job, unsound = _look(source, destination, snapshot, options)
+    if unsound is not None:
+        mark_unsound(destination, unsound)
     if not job.already_whole:
         write_run(destination, run_of(job, "open"))
     return job
@@ -52,6 +68,13 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     destination, holds anything not ours (unless told to write beside it), or another copy (unless
     told to replace it); `InputError` for a format that the source has nothing of.
     """
+    return _look(source, destination, snapshot, options)[0]
+
+
+def _look(
+    source: Source, destination: Store, snapshot: Snapshot, options: Options
+) -> tuple[Job, Run | None]:
+    """Return the job, and the whole run of which it was found only now that it is unsound."""
     check_format(source, options.format)
     _refuse_overlap(source, destination)
     last = read_last(destination)
@@ -61,24 +84,25 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
         _refuse_nested(destination)
         _refuse_occupied(destination, options)
     others = _other_copies(earlier, snapshot, options, destination)
-    sound = all(run.state != "unsound" for run in earlier) and _is_recorded(last, destination)
+    unsound = None if _is_recorded(last, destination) else last
     disturbed = False
     if _is_whole(earlier, snapshot, options):
         job = _whole_job(earlier[-1], snapshot, options, destination)
-        differences = _compare(destination, job)
+        differences = _compare(source, destination, job)
         if differences is not None and differences.whole:
-            return job
+            return job, None
         disturbed = differences is not None and differences.is_only_taken
-        sound = sound and disturbed
+        unsound = unsound if disturbed else earlier[-1]
     if others:
-        return _take_over(others, earlier, snapshot, options, destination)
+        return _take_over(others, earlier, snapshot, options, destination), None
+    sound = unsound is None and all(run.state != "unsound" for run in earlier)
     if (
         sound
         and last is not None
         and (disturbed or _was_disturbed(earlier, last, snapshot, options))
     ):
         # All of it lies there, and something else does. That is no reason to copy it again.
-        return _plan_job(earlier, snapshot, options, destination, (last.snapshot, False))
+        return _plan_job(earlier, snapshot, options, destination, (last.snapshot, False)), None
     base = _plan_base(source, options, last, destination)
     # Where the record was found wrong, no difference to it can be relied on.
     job = _plan_job(earlier, snapshot, options, destination, base if sound else (None, False))
@@ -89,7 +113,7 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
         job = replace(job, notes=(VERSION1,))
     if job.base_assumed:
         job = replace(job, notes=(ASSUMED.format(ref=options.from_ref, snapshot=job.base),))
-    return job
+    return job, unsound
 
 
 def _is_recorded(last: Run | None, destination: Store) -> bool:
@@ -102,7 +126,7 @@ def _is_after_version1(earlier: Sequence[Run], job: Job, destination: Store) -> 
 
     What such a run touched is known by its keys alone, and not what they were part of.
     """
-    unfinished = [run for run in earlier if run.state != "whole" and run.sequence < job.sequence]
+    unfinished = [run for run in earlier if not run.ended_whole and run.sequence < job.sequence]
     manifests = (read_manifest(destination, run.area) for run in unfinished)
     return job.base is not None and any(m is not None and m.version == 1 for m in manifests)
 
@@ -181,14 +205,17 @@ def _plan_job(
     )
 
 
-def _compare(destination: Store, job: Job) -> Differences | None:
+def _compare(source: Source, destination: Store, job: Job) -> Differences | None:
     """Return how a copy that is recorded as whole differs from its record, None without one."""
     if read_manifest(destination, job.area) is None:
         return None
     # The record of a finished export is not taken for the copy, not even by who asks for no check.
     level = "sizes" if job.options.verify == "none" else job.options.verify
     try:
-        return compare(destination, job, level)
+        differences = compare(destination, job, level)
+        if level != "sizes":
+            compare_unchecked(source, destination, job, differences, keep=False)
+        return differences
     except UnsoundError:  # what says that it is whole cannot be read
         return None
 

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Self
 
 import pyarrow as pa
@@ -53,6 +54,18 @@ class Partitions:
             return reader.read_all()
 
 
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of partitions of two tables; they can be gone through more than once."""
+
+    left: Partitions
+    right: Partitions
+    count: int
+
+    def __iter__(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        return ((self.left.read(n), self.right.read(n)) for n in range(self.count))
+
+
 @contextmanager
 def partitioned(
     schemas: tuple[pa.Schema, pa.Schema],
@@ -60,7 +73,7 @@ def partitioned(
     left: Iterable[pa.Table],
     right: Iterable[pa.Table],
     rows_per_partition: int = ROWS_PER_PARTITION,
-) -> Iterator[Iterator[tuple[pa.Table, pa.Table]]]:
+) -> Iterator[Pairs]:
     """Give pairs of partitions of two tables: equal keys are in the same pair.
 
     `schemas` are the columns that are taken of each; `rows` is how many are expected on the larger
@@ -77,6 +90,6 @@ def partitioned(
             for table in tables:
                 side.add(table)
             side.close()
-        yield ((sides[0].read(n), sides[1].read(n)) for n in range(count))
+        yield Pairs(sides[0], sides[1], count)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

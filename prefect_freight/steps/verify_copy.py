@@ -3,7 +3,8 @@
 | level     | what is compared                                                                   |
 |-----------|------------------------------------------------------------------------------------|
 | sizes     | keys and sizes, of the manifest and of a listing                                   |
-| checksums | and each object's MD5: the listing's entity tag where it is one, else it is read   |
+| checksums | and each object's MD5: the listing's entity tag where it is one, else it is read;  |
+|           | where no MD5 was ever recorded, its bytes and those of the source                  |
 | values    | and what zarr decodes of the source and of the copy                                |
 """
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_freight.control.checksums import keep_checksums
+from prefect_freight.control.diff import read_diff
 from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.state import count_copy, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
@@ -25,6 +27,7 @@ from prefect_freight.plan.differences import MAX_KEYS_NAMED, Differences
 from prefect_freight.plan.entries import combined, md5
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
+from prefect_freight.steps.compare_unchecked import compare_unchecked
 from prefect_freight.steps.partitions import partitioned
 from prefect_freight.stores import Store
 
@@ -37,19 +40,29 @@ MD5_ETAG = re.compile(r'^"?([0-9a-f]{32})"?$')
 def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     """Compare the copy with the manifest, and with the source, as far as the options ask for it."""
     keep_checksums(destination, job)
-    # A resumed run takes a ledger's word for what lies there, so that much is looked at anyhow.
-    resumed = job.resumed and job.options.verify == "none"
-    differences = compare(destination, job, "sizes" if resumed else job.options.verify)
+    level = job.options.verify
+    # Who takes a ledger's word for what lies there, its own or another's, looks at that much.
+    if level == "none" and (job.resumed or _relies_on_ledgers(destination, job)):
+        level = "sizes"
+    differences = compare(destination, job, level)
+    if level in ("checksums", "values"):
+        compare_unchecked(source, destination, job, differences, keep=True)
     if job.options.verify == "values":
         compare_values(source, destination, job, differences)
     return differences
+
+
+def _relies_on_ledgers(destination: Store, job: Job) -> bool:
+    diff = read_diff(destination, job.area)
+    return diff is not None and diff.plan.known > 0
 
 
 def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
     """Compare a listing of the destination with the manifest, as far as `level` says.
 
     What is there and not in the manifest is foreign, and wrong where a reader of the copy would
-    take it for a part of it. (Values are compared by `prefect_freight.formats.zarr.values`.) Memory
+    take it for a part of it. (Values are compared by `prefect_freight.formats.zarr.values`, and
+    what has no checksum by `prefect_freight.steps.compare_unchecked`; here it is counted.) Memory
     is bounded: see `prefect_freight.steps.partitions`.
     """
     differences = Differences()
@@ -65,6 +78,7 @@ def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
         for wanted, listed in pairs:
             present = _compare_sizes(wanted, listed, differences)
             _look_at_foreign(wanted, listed, reader, differences)
+            differences.unchecked += present["checksum"].null_count
             if level != "sizes":
                 _compare_checksums(destination, present, differences)
     return differences

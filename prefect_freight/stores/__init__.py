@@ -7,12 +7,13 @@ that the bytes of both take the same way in and the same errors come out.
 `urls` turns a path or URL into a store of `local`, `s3` or `fsspec`; `pages` makes the columns of
 their listings, `sorting` puts these in order; `overlay` is a store over another one, for dry runs;
 `locations` tells what lies above a store, and whether two are at one service.
-Not promised: any order of a listing, that an object lasts through a power failure, any atomic
-change of more than one object, and, of what fsspec opens, that `write_new` is atomic.
+Not promised: any order of a listing, that an object lasts through a power failure (but see
+`Flushing`), any atomic change of more than one object, and, of what fsspec opens, that `write_new`
+is atomic.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -75,4 +76,13 @@ class Store(Protocol):
         end in `/`. The order is the store's. A missing root is empty. A listing that breaks goes on
         where it broke, which the caller could not do: do not retry it.
         """
+        ...
+
+
+@runtime_checkable
+class Flushing(Protocol):
+    """A store that answers before what was written would outlive a power failure."""
+
+    def flush(self) -> None:
+        """Return when all that was written would."""
         ...

@@ -24,6 +24,7 @@ from prefect_freight.errors import (
     TransientError,
 )
 from prefect_freight.model import CONTROL_AREA
+from prefect_freight.stores.disk import MARKER, is_record, sync_file_system, sync_folder
 from prefect_freight.stores.pages import Row, to_pages
 
 TEMPORARY = f"{CONTROL_AREA}/unfinished"
@@ -41,8 +42,9 @@ class LocalStore:
     """Objects as files. A write is a rename of a finished file: all of it or nothing is seen.
 
     Symbolic links are followed as far as they stay below the root, which may be one itself, or
-    below one of the `linked` folders, which may be links to anywhere.
-    Nothing is synced to the disk: what outlives the process may not outlive a power failure.
+    below one of the `linked` folders, which may be links to anywhere. Records (the control area and
+    the markers) lie on the disk when `write` returns, each before the next; other objects may not
+    outlive a power failure before `flush` was called.
     """
 
     def __init__(self, root: str, linked: tuple[str, ...] = ()) -> None:
@@ -126,6 +128,13 @@ class LocalStore:
             return False
         return True
 
+    def flush(self) -> None:
+        """Return when all that was written lies on the disk, and would outlive a power failure."""
+        try:
+            sync_file_system(self._root)
+        except OSError as error:
+            self._raise("flush", "", error)
+
     def delete(self, keys: Iterable[str]) -> None:
         """Remove files, and the folders that this leaves empty."""
         for key in keys:
@@ -137,7 +146,16 @@ class LocalStore:
             except OSError as error:
                 if error.errno not in MISSING_ERRNOS | {errno.EISDIR}:
                     self._raise("delete", key, error)
+            # What a marker vouches for is changed next, so it must be gone before.
+            if MARKER.match(key):
+                self._sync(folder)
             self._remove_empty(folder)
+
+    def _sync(self, folder: str) -> None:
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            self._raise("flush", folder, error)
 
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield the files below a folder, in no order: a folder may hold millions."""
@@ -184,8 +202,12 @@ class LocalStore:
             self._remove_stale()
         try:
             try:
-                _write_file(temporary, data)
+                # A record is on the disk before its name is, and its name before anything that is
+                # written on the strength of it.
+                _write_file(temporary, data, sync=is_record(key))
                 place(temporary, path)
+                if is_record(key):
+                    sync_folder(folder)
             except BaseException:  # an interrupt too must leave no file behind
                 _unlink(temporary)
                 raise
@@ -210,6 +232,12 @@ class LocalStore:
             self._raise("write", key, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), error)
         except OSError as error:
             self._raise("write", key, error)
+        if is_record(key):
+            # A new folder is a name in the one above it, which may be new as well.
+            above = folder
+            while len(above) >= len(self._root) and above != os.path.dirname(above):
+                above = os.path.dirname(above)
+                self._sync(above)
         self._made.add(folder)
         return True
 
@@ -309,12 +337,14 @@ def _open_file(path: str, flags: int = 0) -> int:
     raise FileNotFoundError(errno.ENOENT, "it is no file", path)
 
 
-def _write_file(path: str, data: bytes) -> None:
+def _write_file(path: str, data: bytes, *, sync: bool = False) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+        if sync:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -334,7 +364,7 @@ def _link(temporary: str, path: str) -> None:
             raise
         # No hard links here: one of two writers still wins, but a reader may see a part.
         with open(temporary, "rb") as file:
-            _write_file(path, file.read())
+            _write_file(path, file.read(), sync=True)
     _unlink(temporary)
 
 

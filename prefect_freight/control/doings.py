@@ -1,0 +1,77 @@
+"""What unfinished runs planned and recorded of each key: their diffs beside their ledgers."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from prefect_freight.control.diff import Diff, DiffPart, Owned
+from prefect_freight.control.ledger import BatchRecord, Ledger
+from prefect_freight.control.runs import Run
+from prefect_freight.model import Action, Round, Unit
+from prefect_freight.plan.batches import BATCHES_PER_PHASE
+from prefect_freight.plan.touched import TOUCHED_SCHEMA
+from prefect_freight.stores import Store
+
+COLUMNS = ["key", "node", "action", "content"]
+NAMELESS = "//nameless"
+"""The name of keys of which version 1 does not tell what they are part of."""
+
+
+def trusted_runs(runs: Sequence[Run], source: str) -> list[bool]:
+    """Say of each run, in their order, whether what its ledger records as done is believed.
+
+    Not of one that was found unsound, nor of those before it, on which it relied. Nor of an export
+    of another source, whose content may be called alike.
+    """
+    unsound = max((n for n, run in enumerate(runs) if run.state == "unsound"), default=-1)
+    return [n > unsound and run.source == source for n, run in enumerate(runs)]
+
+
+def read_doings(
+    destination: Store, number: int, diff: Diff, part: DiffPart, table: pa.Table, *, trusted: bool
+) -> Iterator[pa.Table]:
+    """Yield what a part of a run's diff does (`TOUCHED_SCHEMA`), given its `COLUMNS`."""
+    records: dict[int, BatchRecord] = {}
+    if trusted and part.slices:
+        stop = part.first_batch + len(part.batches)
+        ledger = Ledger(destination, diff.area)
+        records = ledger.read(Unit(part.round, part.first_batch, stop, 0, 0))
+    n = table.num_rows
+    done, checksums = _recorded(part, table, records)
+    step = list(Round).index(part.round) * BATCHES_PER_PHASE + part.phase
+    columns = {
+        "key": table["key"],
+        "node": table["node"],
+        "run": pa.repeat(pa.scalar(number, pa.int64()), n),
+        "step": pa.repeat(pa.scalar(step, pa.int64()), n),
+        "done": done,
+        "put": pc.equal(table["action"], Action.PUT.value),
+        "content": table["content"],
+        "checksum": checksums,
+    }
+    for rows in part.slices or [Owned(NAMELESS, 0, n)]:
+        names = {"name": pa.repeat(rows.name, n)}
+        whole = pa.table({name: (columns | names)[name] for name in TOUCHED_SCHEMA.names})
+        yield whole.cast(TOUCHED_SCHEMA).slice(rows.first, rows.stop - rows.first)
+
+
+def _recorded(
+    part: DiffPart, table: pa.Table, records: dict[int, BatchRecord]
+) -> tuple[pa.Array, pa.Array]:
+    """Return of each row whether it is recorded as done, and the checksum that is recorded."""
+    done = np.zeros(table.num_rows, np.bool_)
+    checksums: list[bytes | None] = [None] * table.num_rows
+    first = 0
+    for number, (objects, _) in enumerate(part.batches, part.first_batch):
+        record = records.get(number)
+        if record is not None and record.objects == objects:
+            failed = pa.array(record.failed, pa.string())
+            keys = table["key"].slice(first, objects)
+            done[first : first + objects] = ~pc.is_in(keys, failed).to_numpy()
+            if len(record.checksums) == objects:
+                texts = record.checksums
+                checksums[first : first + objects] = [bytes.fromhex(t) or None for t in texts]
+        first += objects
+    return pa.array(done), pa.array(checksums, pa.binary())
