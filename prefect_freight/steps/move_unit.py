@@ -15,7 +15,13 @@ import pyarrow as pa
 
 from prefect_freight.control.diff import read_diff
 from prefect_freight.control.ledger import BatchRecord, Ledger
-from prefect_freight.errors import FreightError, InternalError, StorageFullError, TransientError
+from prefect_freight.errors import (
+    FreightError,
+    InternalError,
+    LockedError,
+    StorageFullError,
+    TransientError,
+)
 from prefect_freight.events import Moved, OnEvent, ignore_event
 from prefect_freight.model import Action, Failure, Job, Outcome, Unit
 from prefect_freight.plan.entries import md5
@@ -173,7 +179,8 @@ class _Mover:
         with self._lock:
             self._failures_in_a_row += 1
             in_a_row = self._failures_in_a_row
-        if isinstance(failure, StorageFullError) or in_a_row >= GIVE_UP_AFTER:
+        # Without the lock, too: what is not begun now must not be begun later.
+        if isinstance(failure, StorageFullError | LockedError) or in_a_row >= GIVE_UP_AFTER:
             self._give_up(failure)
 
     def _close(self, batch: "_Batch") -> None:

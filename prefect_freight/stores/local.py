@@ -113,7 +113,7 @@ class LocalStore:
         return self._write_if(key, data, _link)
 
     def replace(self, key: str, data: bytes, tag: str | None) -> bool:
-        """Write a file in place of the one with this tag: atomically, where there are file locks."""
+        """Write a file in place of the one with this tag; atomically, where files can be locked."""
 
         def place(temporary: str, path: str) -> None:
             if tag is None or _tag_of(path) != tag:
