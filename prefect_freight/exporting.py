@@ -26,6 +26,7 @@ from prefect_freight.events import (
     StepStarted,
     UnitEnded,
     ignore_event,
+    tolerant,
 )
 from prefect_freight.model import (
     KEEP_RUNS,
@@ -248,10 +249,14 @@ def export(
     memory; a copy that lies there keeps the sections that it has. The records of the last
     `keep_runs` runs stay, and older ones as long as the copy relies on them.
 
+    `on_event` is called in the export's own threads, which wait for it; an error that it raises is
+    logged once and stops nothing, an interrupt stops the export.
+
     Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
     `TransientError` if a store cannot be used.
     """
+    on_event = tolerant(on_event)
     options = plan_options(
         format,
         concurrency,
@@ -285,6 +290,7 @@ def dry_run(
 
     Raises what `export` would raise before it moves anything.
     """
+    on_event = tolerant(on_event)
     options = plan_options(
         format, 1, "sizes", on_existing, from_ref=from_ref, rounds=rounds, on_event=on_event
     )
