@@ -74,7 +74,7 @@ def test_a_listener_that_always_fails_stops_nothing_and_is_named_once(
         60, lambda: engine(source, tmp_path / "copy", listener=listener, format=format_)
     )
     assert report.whole
-    assert listener.times > 5
+    assert listener.times >= 5
     named = [record for record in caplog.records if ONCE in record.getMessage()]
     assert [type(error).__name__ in record.getMessage() for record in named] == [True]
     assert not (tmp_path / "copy/.freight/lock").exists()
