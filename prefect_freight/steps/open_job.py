@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from prefect_freight.control.manifest import read_manifest
+from prefect_freight.control.manifest import is_manifest, read_manifest
 from prefect_freight.control.runs import Run, read_last, read_runs, run_of, write_run
 from prefect_freight.errors import DestinationError, UnsoundError
 from prefect_freight.formats.choice import check_format
@@ -16,6 +16,7 @@ from prefect_freight.plan.report import plan_export_id
 from prefect_freight.sources import Source
 from prefect_freight.steps.verify_copy import compare, list_data
 from prefect_freight.stores import Store
+from prefect_freight.stores.remembering import Remembering
 
 KEYS_IN_MESSAGE = 3
 ASSUMED = (
@@ -42,6 +43,8 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     anything not ours (unless told to merge), or a copy of another kind; `InputError` for a format
     that the source has nothing of.
     """
+    # Several questions are asked of the same manifest, and each would cost a request.
+    destination = Remembering(destination, is_manifest)
     check_format(source, options.format)
     _refuse_overlap(source, destination)
     last = read_last(destination)

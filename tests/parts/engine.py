@@ -5,14 +5,9 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from prefect import flow
-from prefect.task_runners import TaskRunner
-
 from prefect_freight.control.lease import Lease
 from prefect_freight.events import Event, StepStarted, ignore_event
 from prefect_freight.exporting import plan_options, run_export
-from prefect_freight.flows.export import RUNNER
-from prefect_freight.flows.runner import PrefectRunner
 from prefect_freight.model import ExportReport
 from prefect_freight.runner import PlainRunner
 from prefect_freight.sources import Source
@@ -44,7 +39,7 @@ def run_engine(
     ref: str = "main",
     lease: Lease | None = None,
     listener: Listener = ignore_event,
-    task_runner: TaskRunner[Any] = RUNNER,
+    task_runner: Any = None,
     **changes: Any,
 ) -> ExportReport:
     """Export by one of the runners; `listener` hears what its `tell` does, in its way."""
@@ -60,7 +55,13 @@ def run_engine(
         plain = PlainRunner(THREADS, listener)  # type: ignore[arg-type]
         return run_export(opened, store, ref, options, plain, **leased)
 
-    @flow(task_runner=task_runner)
+    # Here, since it takes seconds, and a process that is suspended is to begin at once.
+    from prefect import flow
+
+    from prefect_freight.flows.export import RUNNER
+    from prefect_freight.flows.runner import PrefectRunner
+
+    @flow(task_runner=task_runner or RUNNER)
     def export_in_flow() -> ExportReport:
         log = TellingLog(listener)
         return run_export(opened, store, ref, options, PrefectRunner(THREADS, log), **leased)
