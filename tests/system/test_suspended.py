@@ -2,19 +2,25 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import held_up
 import pytest
 from engine import run_engine
 from fixtures_prefect import PrefectServer
 from folders import Folder, put
 from histories import History, create, data, tree
+from proxies import Fault, Rule, proxied
+from servers import S3Server
 from suspending import Suspended, end_of
 
 from prefect_freight.control.lease import Lease
 from prefect_freight.control.runs import read_runs
+from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
 
@@ -66,7 +72,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]
     return str(history.path), first, second
 
 
-@pytest.mark.parametrize("winner", ["the same", "another"])
+@pytest.mark.parametrize("winner", [pytest.param("the same", marks=pytest.mark.slow), "another"])
 @pytest.mark.parametrize(
     ("moment", "format_"),
     [
@@ -137,3 +143,50 @@ def test_who_was_suspended_past_his_lease_goes_on_if_nobody_else_came(
     assert end_of(process) == {"error": None}
     assert [marker.name for marker in copy.glob("EXPORT_*")] == [f"EXPORT_{first}_SUCCESS"]
     assert verify(copy, source=source).whole
+
+
+HELD = Path(held_up.__file__)
+IDLE_S = 2
+
+
+def test_requests_to_s3_that_were_held_up_are_not_sent_again(
+    repository: tuple[str, str, str],
+    runner: str,
+    environment: dict[str, str],
+    started: list[int],
+    s3: S3Server,
+    tmp_path: Path,
+) -> None:
+    """The loser's batch is in flight, and none of its requests arrives, nor its renewals."""
+    source, first, second = repository
+    chunk = Rule(Fault.HANG, "PUT", r"^copy/a/\d+$", first=100)
+    renewal = Rule(Fault.HANG, "PUT", r"/lock$", first=2)  # from the one after it was taken
+    with proxied(s3.endpoint_url, chunk, renewal) as proxy:
+        url = f"s3://{s3.new_bucket()}/copy"
+        yaml = s3.yaml(tmp_path / "held.yaml", endpoint_url=proxy.endpoint_url)
+        command = [sys.executable, str(HELD), runner, source, url, first, str(yaml)]
+        process = subprocess.Popen(
+            [*command, *map(str, (*LEASE, IDLE_S))],
+            env=environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process.pid)
+        assert chunk.hit.wait(60), process.communicate()
+        assert renewal.hit.wait(60)
+        process.send_signal(signal.SIGSTOP)
+        copy = open_store(url, s3.config())
+        assert run_engine("plain", source, copy, ref=second, lease=Lease(*LEASE)).whole
+        left = objects(copy)
+        proxy.forget()
+        assert end_of(process) == {"error": "IncompleteError", "cause": "LockedError"}
+        assert {method for method, _ in proxy.requests} <= {"GET"}, proxy.requests
+    assert objects(copy) == left
+    assert [key for key in left if key.startswith("EXPORT_")] == [f"EXPORT_{second}_SUCCESS"]
+    assert verify(copy, source=source).whole
+
+
+def objects(store: Store) -> dict[str, bytes]:
+    keys = [key for page in store.list() for key in page["key"].to_pylist()]
+    return {key: store.read(key) for key in sorted(keys)}

@@ -211,14 +211,10 @@ class S3Store:
             return False
 
     def _tag(self, key: str) -> str | None:
-        import obstore
-
-        path, client = self._path(key), self._client()
         try:
-            tag: str | None = self._call("read", key, lambda: obstore.head(client, path)["e_tag"])
+            return self.read_tagged(key)[1]
         except NotFoundError:
             return None
-        return tag
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects, up to 1,000 in a request."""
