@@ -18,8 +18,7 @@ from typing import Any
 
 from prefect_freight.errors import FreightError, TransientError
 
-SETTLE_S = 0.3
-"""By then what had begun before is over."""
+SETTLE_S = 0.2
 WITHIN_S = 120.0
 
 
@@ -61,7 +60,8 @@ class Suspended:
         from prefect_freight.control.lease import Lease
         from prefect_freight.stores.urls import open_store
 
-        store = ScriptedStore(open_store(self.destination), self._script())
+        store = ScriptedStore(open_store(self.destination))
+        store.script = self._script(store)
         options = {"ref": self.ref, "format": self.format, "lease": Lease(*self.lease)}
         try:
             run_engine(self.runner, self.source, store, **options)
@@ -69,20 +69,23 @@ class Suspended:
             return {"error": type(error).__name__, "cause": type(error.__cause__).__name__}
         return {"error": None}
 
-    def _script(self) -> Any:
-        lock, count, goes_on = threading.Lock(), 0, threading.Event()
+    def _script(self, store: Any) -> Any:
+        lock, count, waiting, goes_on = threading.Lock(), 0, 0, threading.Event()
 
         def script(operation: str, key: str) -> None:
-            nonlocal count
+            nonlocal count, waiting
             if operation not in ("write", "replace", "delete") or goes_on.is_set():
                 return
             with lock:
                 count += bool(re.search(self.key, key))
                 held, is_nth = count >= self.nth, count == self.nth
+                waiting += held
             if not held:
                 return
             if is_nth and re.search(self.key, key):
                 time.sleep(SETTLE_S)
+                while store.changing > waiting:  # what had begun before is to be over
+                    time.sleep(0.01)
                 os.kill(os.getpid(), signal.SIGSTOP)
                 goes_on.set()
             goes_on.wait()

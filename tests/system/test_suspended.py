@@ -29,7 +29,7 @@ LEASE = (1.5, 0.4, 0.1)
 CHUNKS = 300
 MOMENTS = {
     "manifest": (r"/manifest/", 1),
-    "batch": (r"^(copy/)?(a|f)/\d+$", 100),
+    "batch": (r"^(a|f)/(c/)?\d+$", 100),
     "record": (r"/ledger/", 1),
     "marker": (r"_SUCCESS$", 1),
     "end": (r"/last\.json$", 1),
