@@ -1,6 +1,5 @@
 """How far an export is: an artifact that moves, and a line in the log now and then."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,10 +8,9 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from prefect_freight.events import Logger
 from prefect_freight.flows.summary import artifact_key, progress_percent, progress_text
 from prefect_freight.model import Job, Outcome, Plan
-
-type Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 ARTIFACT_EVERY_S = 1.0
 LINE_EVERY_S = 10.0

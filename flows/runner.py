@@ -13,14 +13,16 @@ from prefect_freight import tasks
 from prefect_freight.events import (
     Ended,
     Event,
+    Logger,
     Notice,
     Opened,
     Planned,
     Resolved,
     StepStarted,
     UnitEnded,
+    tolerant,
 )
-from prefect_freight.flows.progress import Logger, Progress, unimportant
+from prefect_freight.flows.progress import Progress, unimportant
 from prefect_freight.flows.summary import (
     artifact_key,
     plan_text,
@@ -43,6 +45,7 @@ class PrefectRunner:
         self._concurrency, self._log = concurrency, log
         self._under_way: dict[PrefectFuture[Outcome], tasks.Attempts] = {}
         self._progress: Progress | None = None
+        self._listener = tolerant(self._show, log)
 
     def step[**P, T](self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the task that has the step's name."""
@@ -75,6 +78,9 @@ class PrefectRunner:
 
     def tell(self, event: Event) -> None:
         """Show an event in the log, as an artifact, or as tags."""
+        self._listener(event)
+
+    def _show(self, event: Event) -> None:
         match event:
             case Resolved(snapshot):
                 text = "%s of %s is snapshot %s"

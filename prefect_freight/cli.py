@@ -249,7 +249,9 @@ def demo(directory: str) -> None:
 def main() -> NoReturn:
     """Run the command line; errors become one line on standard error and an exit status."""
     from prefect_freight.errors import ConfigError, FreightError, IncompleteError
+    from prefect_freight.streams import protect_streams
 
+    protect_streams()
     for name, value in EMBEDDED_SERVER.items():
         os.environ.setdefault(name, value)
     # A service that is stopped ends as one that is interrupted: its marker at the destination tells
@@ -273,7 +275,6 @@ def main() -> NoReturn:
 
 def _exit(status: int) -> NoReturn:
     sys.stdout.flush()
-    sys.stderr.flush()
     if "prefect" in sys.modules:  # its embedded server is stopped by the interpreter's exit
         sys.exit(status)
     # Icechunk's threads may be running Rust code that wants the interpreter; where that is being

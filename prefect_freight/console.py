@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Self
 
 from rich.console import Console
@@ -24,6 +25,8 @@ from prefect_freight.verifying import Verification
 REFRESH_S = 0.1
 WHOLE = "is whole"
 PLAIN_LINE_EVERY_S = 10.0
+LEAVE_WITHIN_S = 2.0
+"""How long what was told last has to be shown at the end."""
 NARROW = 120
 """Columns below which a table of runs would fold the ids that people copy."""
 WIDE = 160
@@ -165,10 +168,57 @@ class PlainLines:
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
 
 
-def open_display() -> LiveDisplay | PlainLines:
+class Aside:
+    """Shows events in a thread of its own: a terminal that takes nothing (Ctrl-S) stops no export.
+
+    A display that fails is over, and what is told after that is shown nowhere.
+    """
+
+    def __init__(self, display: LiveDisplay | PlainLines) -> None:
+        self._display = display
+        self._changed = threading.Condition()
+        self._waiting: list[Event | None] = []
+        # Not waited for at the process's end: it may hang in a write.
+        self._thread = threading.Thread(target=self._show, name="freight-display", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._append(None)
+        self._thread.join(LEAVE_WITHIN_S)
+
+    def __call__(self, event: Event) -> None:
+        """Have an event shown."""
+        self._append(event)
+
+    def _append(self, event: Event | None) -> None:
+        with self._changed:
+            last = self._waiting[-1] if self._waiting else None
+            if isinstance(event, Moved) and isinstance(last, Moved):
+                # A million of them may come while nothing can be shown.
+                self._waiting[-1] = Moved(last.objects + event.objects, last.bytes + event.bytes)
+            else:
+                self._waiting.append(event)
+            self._changed.notify()
+
+    def _show(self) -> None:
+        with suppress(Exception), self._display:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._waiting)
+                    events, self._waiting = self._waiting, []
+                for event in events:
+                    if event is None:
+                        return
+                    self._display(event)
+
+
+def open_display() -> Aside:
     """Return the display that standard error can show."""
     console = Console(stderr=True)
-    return LiveDisplay(console) if console.is_terminal else PlainLines()
+    return Aside(LiveDisplay(console) if console.is_terminal else PlainLines())
 
 
 def print_preview(preview: Preview) -> None:

@@ -1,10 +1,13 @@
 """What a run tells of itself, while it runs.
 
 Whoever listens shows them: the command line as a bar and lines, Prefect's runner as log lines,
-artifacts and tags. Nothing that an export does depends on what becomes of an event.
+artifacts and tags. Nothing that an export does depends on what becomes of an event: whoever tells
+does so through `tolerant`.
 """
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from prefect_freight.model import ExportReport, Job, Outcome, Plan, Snapshot
@@ -91,7 +94,38 @@ class Ended:
 
 Event = StepStarted | StepEnded | Resolved | Opened | Planned | Moved | UnitEnded | Notice | Ended
 OnEvent = Callable[[Event], None]
+type Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 def ignore_event(event: Event) -> None:
     """Take an event and do nothing."""
+
+
+def tolerant(on_event: OnEvent, log: Logger | None = None) -> OnEvent:
+    """Return a listener that passes events on and raises nothing but what interrupts.
+
+    That the listener failed is logged once, however often it does. An interrupt is no failure of
+    the listener's, though it may hit there.
+    """
+    return on_event if isinstance(on_event, _Tolerant) else _Tolerant(on_event, log)
+
+
+class _Tolerant:
+    def __init__(self, on_event: OnEvent, log: Logger | None) -> None:
+        self._on_event = on_event
+        self._log = log or logging.getLogger("prefect_freight")
+        self._logged = False
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - whatever somebody's listener raises
+            if self._logged:
+                return
+            self._logged = True  # first: the log may lead to the same listener
+            with suppress(Exception):
+                self._log.warning(
+                    "what listens to this export failed, which goes on (this is said once): %s: %s",
+                    type(error).__name__,
+                    error,
+                )

@@ -11,7 +11,8 @@ from pathlib import PurePath
 from typing import get_args
 
 from prefect_freight.config import StoreConfig
-from prefect_freight.control.lock import Lock, hold_lock
+from prefect_freight.control.lease import Lease
+from prefect_freight.control.lock import LEASE, Lock, hold_lock
 from prefect_freight.control.manifest import Manifest
 from prefect_freight.errors import (
     FreightError,
@@ -31,6 +32,7 @@ from prefect_freight.events import (
     StepStarted,
     UnitEnded,
     ignore_event,
+    tolerant,
 )
 from prefect_freight.model import (
     KEEP_RUNS,
@@ -53,7 +55,7 @@ from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
 from prefect_freight.steps.compute_diff import compute_diff
-from prefect_freight.steps.finish import fail, finish, report_already_whole
+from prefect_freight.steps.finish import fail, finish, is_marked, mark_again, report_already_whole
 from prefect_freight.steps.open_job import look_at_job, open_job
 from prefect_freight.steps.preview import preview
 from prefect_freight.steps.resolve import resolve
@@ -76,7 +78,13 @@ ROUND_TEXT = {
 
 
 def run_export(
-    source: Source, destination: Store, ref: str, options: Options, runner: Runner
+    source: Source,
+    destination: Store,
+    ref: str,
+    options: Options,
+    runner: Runner,
+    *,
+    lease: Lease = LEASE,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot, and return the report of it.
 
@@ -90,12 +98,14 @@ def run_export(
     runner.tell(Resolved(snapshot))
     job = runner.step(look_at_job, source, destination, snapshot, options)
     runner.tell(Opened(job))
-    if job.already_whole:
+    if job.already_whole and is_marked(destination, job):
         return _already_whole(destination, job, runner)
-    with hold_lock(destination, runner.tell) as lock:
+    with hold_lock(destination, runner.tell, lease=lease) as lock:
+        destination = lock.destination  # all that is written from here on is written under it
         # Looked at again: another export may have ended between the look and the lock.
         job = runner.step(open_job, source, destination, snapshot, options)
         if job.already_whole:
+            mark_again(destination, job)
             return _already_whole(destination, job, runner)
         try:
             return _Attempt(source, destination, job, runner, lock).run()
@@ -166,6 +176,7 @@ class _Attempt:
             phase += outcome
             self._total += outcome
             self._runner.tell(UnitEnded(self._total))
+            self._lock.require()  # or the objects that it kept from moving would be the reason
             if outcome.gave_up:
                 break  # the store is gone or full: no other unit is begun
             self._lock.check()
@@ -253,10 +264,14 @@ def export(
     `keep_runs` runs stay, and older ones as long as the copy relies on them. More missing chunks
     than `max_fill_chunks` that a Zarr 2 copy needs written out are refused.
 
+    `on_event` is called in the export's own threads, which wait for it; an error that it raises is
+    logged once and stops nothing, an interrupt stops the export.
+
     Raises `InputError` for what the caller can mend, with nothing touched; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
     `TransientError` if a store cannot be used.
     """
+    on_event = tolerant(on_event)
     options = plan_options(
         format,
         concurrency,
@@ -292,6 +307,7 @@ def dry_run(
 
     Raises what `export` would raise before it moves anything.
     """
+    on_event = tolerant(on_event)
     options = plan_options(
         format,
         1,

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from inspect import signature
 from typing import Protocol
 
-from prefect_freight.events import Event, OnEvent, StepEnded, StepStarted, ignore_event
+from prefect_freight.events import Event, OnEvent, StepEnded, StepStarted, ignore_event, tolerant
 from prefect_freight.model import Job, Outcome, Unit
 from prefect_freight.sources import Source
 from prefect_freight.steps.move_unit import move_unit
@@ -56,7 +56,10 @@ class Runner(Protocol):
         ...
 
     def tell(self, event: Event) -> None:
-        """Show an event; threads may tell at the same time."""
+        """Show an event; threads may tell at the same time.
+
+        Raises nothing but what interrupts: what becomes of an event stops no export.
+        """
         ...
 
 
@@ -64,7 +67,7 @@ class PlainRunner:
     """Runs an export in this process, a unit at a time."""
 
     def __init__(self, threads: int, on_event: OnEvent = ignore_event) -> None:
-        self._threads, self._on_event = threads, on_event
+        self._threads, self._on_event = threads, tolerant(on_event)
         self._stopped = threading.Event()
         self._unit: Future[Outcome] | None = None
 

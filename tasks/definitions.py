@@ -3,7 +3,8 @@
 A task is its step (`prefect_freight.steps`) under the step's name, with Prefect's retries around
 it; `export_repo` is all of them in their order. What they are given is small and picklable, so that
 they run on any task runner, and each may run twice with the same result. The lock is not theirs: a
-flow whose tasks write at a destination holds `prefect_freight.control.lock.hold_lock` meanwhile.
+flow whose tasks write at a destination holds `prefect_freight.control.lock.hold_lock` meanwhile
+and gives them `lock.destination`, which refuses to be written once the lock is lost.
 
 In the examples, which go on from one another, `source` and `destination` are what
 `prefect_freight.sources.kinds.open_source` and `prefect_freight.stores.urls.open_store` return, and
@@ -63,7 +64,8 @@ def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Op
 
     All from here on holds the lock::
 
-        with hold_lock(destination):
+        with hold_lock(destination) as lock:
+            destination = lock.destination
             job = open_job(source, destination, snapshot, options)
             ...  # and all that is below
     """

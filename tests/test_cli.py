@@ -1,5 +1,6 @@
 """The command line as a user runs it: a process, its two outputs and its exit status."""
 
+import contextlib
 import json
 import os
 import pty
@@ -196,3 +197,59 @@ def test_help_tells_of_plain_objects_and_rounds() -> None:
     said = " ".join(freight("export", "--help").stdout.split())
     assert "--round RE" in said
     assert "objects+" in said
+
+
+def shell(line: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash with the command as $F and more arguments; return what the line says."""
+    command = ["bash", "-c", line, "bash", *map(str, args)]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"F": FREIGHT}, timeout=120,
+        check=False,
+    )  # fmt: skip
+
+
+STATUSES = "; echo ${PIPESTATUS[0]}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param('"$F" export "$@" | true', id="nobody reads the summary"),
+        pytest.param('"$F" export "$@" 2>&1 | head -1 > /dev/null', id="nobody reads the lines"),
+        pytest.param('"$F" export "$@" >&- 2>&- <&-', id="all is closed"),
+        pytest.param('"$F" export "$@" > /dev/null 2> /dev/full', id="no room for lines"),
+        pytest.param('"$F" export "$@" --json 2>&- | grep -q _SUCCESS', id="errors are closed"),
+        pytest.param(
+            '"$F" export "$@" --flow 2>&1 | head -1 > /dev/null', marks=pytest.mark.slow, id="flow"
+        ),
+    ],
+)
+def test_whoever_reads_what_it_says_or_does_not_the_status_is_that_of_the_export(
+    weather: Path, tmp_path: Path, line: str
+) -> None:
+    done = shell(line + STATUSES, weather, tmp_path / "copy")
+    assert done.stdout.splitlines()[-1:] == ["0"], done.stderr
+    assert "Traceback" not in done.stderr
+    assert [marker.name[-8:] for marker in (tmp_path / "copy").glob("EXPORT_*")] == ["_SUCCESS"]
+    assert not (tmp_path / "copy/.freight/lock").exists()
+
+
+def test_a_failure_has_its_status_though_nobody_reads(tmp_path: Path) -> None:
+    done = shell('"$F" export "$@" 2>&1 | true' + STATUSES, tmp_path / "nothing", tmp_path / "copy")
+    assert done.stdout.split() == ["1"]
+
+
+def test_a_terminal_that_takes_nothing_stops_no_export(weather: Path, tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(theirs, bytes(4096))
+    os.set_blocking(theirs, True)
+    command = [FREIGHT, "export", str(weather), str(tmp_path / "copy")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+        assert process.stdout
+        assert "Objects transferred" in process.stdout.read()
+        assert process.wait(30) == 0
+    os.close(ours)
+    os.close(theirs)

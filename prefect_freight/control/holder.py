@@ -22,6 +22,9 @@ from prefect_freight.stores import Store
 
 LOCK = f"{CONTROL_AREA}/lock"
 
+STOPPED = "Tt"
+"""States of a process (proc(5)) that a signal or a debugger has stopped."""
+
 HELD_HERE: set[str] = set()
 """Owners of the locks that exports in this process hold or want.
 
@@ -73,6 +76,11 @@ class Holder:
         """The process is seen to live."""
         return bool(self.place) and self.place == _place() and began_of(self.pid) == self.began
 
+    @property
+    def is_running(self) -> bool:
+        """The process is seen to live, and is not stopped (by Ctrl-Z, say)."""
+        return self.is_here and (_status(self.pid) or ["T"])[0] not in STOPPED
+
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since))
         return f"{self.user} on {self.host} (process {self.pid}) since {since}"
@@ -84,7 +92,11 @@ def read_holder(destination: Store, key: str = LOCK) -> Holder | None:
         data = retrying(lambda: destination.read(key))
     except NotFoundError:
         return None
-    # Apart from the reading, whose errors may be of the same class as those of a bad record.
+    return parse_holder(data)
+
+
+def parse_holder(data: bytes) -> Holder | None:
+    """Return whom the record of a lock names; None if it is no such record."""
     try:
         record = json.loads(data)
         # Only the fields of today: one that a later version adds must not make its lock unreadable,
@@ -109,11 +121,16 @@ def _place() -> str:
 
 def began_of(pid: int) -> str | None:
     """Return when a process began, in the kernel's ticks; None where there is no such process."""
+    status = _status(pid)
+    # A zombie has ended; it only waits for its parent, in a container perhaps for ever.
+    return None if status is None or status[0] == "Z" else status[19]
+
+
+def _status(pid: int) -> list[str] | None:
+    """Return the fields of proc(5) from the third, the state, on; None without such a process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             # The second field is the program's name in brackets, and may hold spaces and brackets.
-            state, *rest = file.read().rpartition(")")[2].split()
+            return file.read().rpartition(")")[2].split()
     except OSError:
         return None
-    # A zombie has ended; it only waits for its parent, in a container perhaps for ever.
-    return None if state == "Z" else rest[18]  # field 22 of proc(5): starttime

@@ -2,18 +2,21 @@
 
 `.freight/lock` names its holder. It is put only where there is none (a conditional put, a hard
 link on a local disk), and renewed while the export runs. A holder that is seen to be dead (same
-host, no such process) loses it at once; any other when it was not renewed for `LEASE_S`, by the
-clock of the one who waits: clocks of two machines are never compared.
+host, no such process) loses it at once; any other when it was not renewed for the lease, by the
+clock of the one who waits: clocks of two machines are never compared. A process of this host that
+runs is never waited for; one that is stopped renews nothing, and the lease decides.
 
-Taking over needs no conditional replacing, which not every store has. Whoever takes the lock of a
-dead holder first takes another lock, whose name has the dead holder's unique id in it; so of
-several who see the same dead holder, one gets it.
+Renewing and taking over replace what was read and nothing else (`Store.replace`), so that of a
+holder who wakes up late and the one who takes over, one has it. Whoever takes over first takes
+another lock, whose name has the dead holder's unique id in it: where a store can't replace
+atomically, of several who see the same dead holder one gets it all the same.
 
 A store without conditional puts (most of fsspec's) leaves a gap of one request in which two may
 both find no lock.
 
-A lock protects nothing by itself, since the store accepts the writes of one who has lost it. So an
-export calls `check` between units of work; only the units that are under way then go on.
+A lock protects nothing by itself, since the store accepts the writes of one who has lost it. So
+its holder writes through `Lock.destination`, which refuses what is begun later than the lease,
+less a margin, after the last renewal; and which lets it begin again once the lock was renewed.
 """
 
 import threading
@@ -21,29 +24,42 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from prefect_freight.control.holder import HELD_HERE, LOCK, Holder, read_holder, to_json
+from prefect_freight.control.guarded import GuardedStore
+from prefect_freight.control.holder import (
+    HELD_HERE,
+    LOCK,
+    Holder,
+    parse_holder,
+    read_holder,
+    to_json,
+)
+from prefect_freight.control.lease import Lease, Renewals, now_s, taken_over
 from prefect_freight.errors import FreightError, LockedError, NotFoundError
 from prefect_freight.events import Notice, OnEvent, ignore_event
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
-LEASE_S = 45.0
-"""How long a lock lives without renewal. Its holder may miss two in a row and keep it."""
-RENEW_S = 12.0
-LOOK_S = 1.0
-"""How often one who waits looks whether the holder has renewed."""
+LEASE = Lease()
 
 
 class Lock:
     """A lock that is held, and renewed by a thread of its own."""
 
     def __init__(
-        self, destination: Store, holder: Holder, keys: list[str], renew_s: float = RENEW_S
+        self,
+        destination: Store,
+        holder: Holder,
+        keys: list[str],
+        lease: Lease,
+        taken_at: float,
+        clock: Callable[[], float],
     ) -> None:
-        self._destination, self._holder, self._keys = destination, holder, keys
-        self._renew_s = renew_s
-        self._ended = threading.Event()
-        self._lost = ""
+        self._raw, self._holder, self._keys = destination, holder, keys
+        self._clock = clock
+        self._renewals = Renewals(lease, taken_at, clock)
+        self._count = 0
+        self.destination: Store = GuardedStore(destination, self._renewals, holder.owner, lease)
+        """What is written while the lock is held is written through this."""
         self._thread = threading.Thread(target=self._renew, name="freight-lock", daemon=True)
         self._thread.start()
 
@@ -55,13 +71,18 @@ class Lock:
     def lost(self) -> str:
         """Return why the lock is not ours any more; an empty text while it is.
 
-        It looks. The renewal does so only every `RENEW_S`, and a marker that is put within that
-        time would vouch for what another export is changing already.
+        It looks. The renewal does so only now and then, and a lock that somebody took against the
+        rules, or removed, would not be missed until then.
         """
         # A store that does not answer proves nothing: the renewal says when that lasted too long.
         with suppress(FreightError):
-            self._is_ours()
-        return self._lost
+            self._read()
+        return self._renewals.lost
+
+    def require(self) -> None:
+        """Raise `LockedError` if it is known that the lock is not ours; it does not look."""
+        if self._renewals.lost:
+            raise LockedError(self._renewals.lost)
 
     def release(self) -> None:
         """End the renewal, and give the lock up if it is still ours.
@@ -71,38 +92,42 @@ class Lock:
         """
         # The renewal ends first: one that is under way would put the lock again after its delete,
         # and nobody would be there to give that one up.
-        self._ended.set()
+        self._renewals.end()
         self._thread.join()
         # A lock that was lost is another's: deleting it would let a third export in.
-        if not self._lost:
+        if self._renewals.fresh or not self.lost():
             with suppress(FreightError):
-                retrying(lambda: self._destination.delete(self._keys))
+                retrying(lambda: self._raw.delete(self._keys))
+        self._renewals.lose(f"the lock at {self._raw.url} was given up")
 
-    def _is_ours(self) -> bool:
-        holder = read_holder(self._destination, LOCK)
+    def _read(self) -> str | None:
+        """Return the tag of the lock, and find out whether it is lost."""
+        try:
+            data, tag = self._raw.read_tagged(LOCK)
+        except NotFoundError:
+            self._renewals.lose(taken_over(self._raw, None))
+            return None
+        holder = parse_holder(data)
         if holder is None or holder.owner != self._holder.owner:
-            self._lost = f"the lock at {self._destination.url} was taken over by {holder}"
-        return not self._lost
+            self._renewals.lose(taken_over(self._raw, holder or "somebody"))
+        return tag
 
     def _renew(self) -> None:
-        renewals, renewed_at = 0, time.monotonic()
-        while not self._ended.wait(self._renew_s):
-            renewals += 1
+        while self._renewals.wait_until_due():
+            sent_at = self._clock()
             try:
-                # Read before it is written: a machine that slept past its lease would otherwise
-                # overwrite the lock of whoever took it over, and two would go on.
-                if not self._is_ours():
+                # Read before it is replaced: who took it over is to be named.
+                tag = self._read()
+                self._count += 1
+                data = to_json(self._holder, self._count)
+                if self._renewals.lost:
                     return
-                data = to_json(self._holder, renewals)
-                self._destination.write(LOCK, data)
-                renewed_at = time.monotonic()
+                if self._raw.replace(LOCK, data, tag):
+                    self._renewals.renewed(sent_at)
+                else:  # the next look tells who did it
+                    self._renewals.failed("another replaced it")
             except FreightError as error:
-                # Given up one renewal before others may take it, so that this export knows first.
-                if time.monotonic() - renewed_at > LEASE_S - RENEW_S:
-                    self._lost = (
-                        f"the lock at {self._destination.url} could not be renewed: {error}"
-                    )
-                    return
+                self._renewals.failed(str(error))
 
 
 @contextmanager
@@ -110,11 +135,11 @@ def hold_lock(
     destination: Store,
     on_event: OnEvent = ignore_event,
     *,
-    renew_s: float = RENEW_S,
+    lease: Lease = LEASE,
     sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = now_s,
 ) -> Iterator[Lock]:
-    """Hold the destination's lock while the body runs.
+    """Hold the destination's lock while the body runs, which writes to `Lock.destination`.
 
     Waits for the lease of a holder that may be dead to end, and announces it by a notice. Raises
     `LockedError`, which names the holder and since when, if the holder lives.
@@ -124,8 +149,9 @@ def hold_lock(
     # lock for one that its export has left behind.
     HELD_HERE.add(holder.owner)
     try:
-        keys = _Waiting(destination, holder, on_event, sleep, clock).acquire(LOCK)
-        lock = Lock(destination, holder, keys, renew_s)
+        waiting = _Waiting(destination, holder, on_event, lease, sleep, clock)
+        keys = waiting.acquire(LOCK)
+        lock = Lock(destination, holder, keys, lease, waiting.sent_at, clock)
         try:
             yield lock
         finally:
@@ -142,55 +168,60 @@ class _Waiting:
         destination: Store,
         holder: Holder,
         on_event: OnEvent,
+        lease: Lease,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
     ) -> None:
         self._destination, self._holder, self._on_event = destination, holder, on_event
-        self._sleep, self._clock = sleep, clock
+        self._lease, self._sleep, self._clock = lease, sleep, clock
+        self.sent_at = 0.0
+        """When the lock may have become ours: our lease counts from here."""
 
     def acquire(self, key: str) -> list[str]:
         """Take a lock; return the keys to delete at its release, the lock's own last."""
         mine = to_json(self._holder, 0)
+        self.sent_at = self._clock()
         while True:
             if retrying(lambda: self._destination.write_new(key, mine)):
                 return [key]
-            holder = read_holder(self._destination, key)
+            try:
+                data, tag = retrying(lambda: self._destination.read_tagged(key))
+            except NotFoundError:
+                # Given up between the put and the look. It is no unreadable one: who takes that for
+                # a dead holder's would write over the lock of whoever comes next.
+                self.sent_at = self._clock()
+                continue
+            holder = parse_holder(data)
             # The put had arrived and its answer was lost; the retry then met our own record.
             if holder is not None and holder.owner == self._holder.owner:
                 return [key]
-            if holder is None and self._is_gone(key):
-                # Given up between the put and the look. It is no unreadable one: who takes that for
-                # a dead holder's would write over the lock of whoever comes next.
-                continue
             if holder is not None:
                 self._wait_for_end(key, holder)
             dead = holder.owner if holder else "unreadable"
             # Named after the dead holder and not after `key`, or the names would grow with each who
             # dies while taking over.
             takeover_keys = self.acquire(f"{LOCK}.{dead}")
-            # Looked at again, now that nobody else can be taking over from the same holder: another
-            # may have done so, and ended, since we saw it dead. Then all begins anew.
-            if read_holder(self._destination, key) == holder:
-                retrying(lambda: self._destination.write(key, mine))
+            # The tag is that of the record which was seen dead: another may have taken over since,
+            # and ended, or the dead one may have woken up. Then all begins anew.
+            self.sent_at = self._clock()
+            if self._replace(key, mine, tag):
                 # Both are given up together: whoever still sees the dead holder meets a live one.
                 return [*takeover_keys, key]
+            # (The time stays: it is ours already, if it was the replacing's answer that was lost.)
             retrying(lambda keys=takeover_keys: self._destination.delete(keys))  # type: ignore[misc]
 
-    def _is_gone(self, key: str) -> bool:
-        try:
-            retrying(lambda: self._destination.read(key))
-        except NotFoundError:
-            return True
-        return False
+    def _replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        return retrying(lambda: self._destination.replace(key, data, tag))
 
     def _wait_for_end(self, key: str, holder: Holder) -> None:
         """Return when the holder's lease has ended; raise as soon as it is seen to live."""
         if holder.is_dead:
             self._on_event(Notice(f"taking over the lock of {holder}, which is gone"))
             return
-        if not holder.is_here:
+        if not holder.is_running:
+            wait_s = self._lease.lease_s
             self._on_event(
-                Notice(f"waiting up to {LEASE_S:.0f} s to see whether {holder} still exports")
+                Notice(f"waiting up to {wait_s:.0f} s to see whether {holder} still exports")
             )
             if not self._is_renewed(key, holder):
                 return
@@ -203,8 +234,8 @@ class _Waiting:
         # The count of renewals, not a time: the holder's clock may be hours off. From our first
         # look on, a full lease has to pass, however long it was there before.
         began = self._clock()
-        while self._clock() - began < LEASE_S:
-            self._sleep(LOOK_S)
+        while self._clock() - began < self._lease.lease_s:
+            self._sleep(self._lease.look_s)
             current = read_holder(self._destination, key)
             if current is None or current.owner != holder.owner:
                 return False

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from prefect_freight.control.version1 import manifest_from_version1
 from prefect_freight.errors import IntegrityError, NotFoundError
-from prefect_freight.model import ENTRY_SCHEMA, Round
+from prefect_freight.model import CONTROL_AREA, ENTRY_SCHEMA, Round
 from prefect_freight.plan.sections import Section
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -129,6 +129,11 @@ def part_to_dict(part: Any) -> dict[str, Any]:
     """Return a part as JSON values; slices are lists, since there may be thousands."""
     values = dataclasses.asdict(part)
     return values | {"slices": [list(dataclasses.astuple(rows)) for rows in part.slices]}
+
+
+def is_manifest(key: str) -> bool:
+    """Return whether an object is a manifest's index, which never changes once it is there."""
+    return key.startswith(f"{CONTROL_AREA}/") and key.endswith("/manifest/manifest.json")
 
 
 def read_manifest(destination: Store, area: str) -> Manifest | None:

@@ -94,17 +94,31 @@ def fail(
 
 
 def report_already_whole(destination: Store, job: Job) -> ExportReport:
-    """Return the report of an export whose copy lies there whole already.
+    """Return the report of an export whose copy lies there whole already."""
+    return _report(job, None, _copied(destination, job), whole=True, notes=(ALREADY,))
 
-    If somebody removed its marker, that is put again.
-    """
-    manifest = read_manifest(destination, job.area)
-    copied = Outcome(skipped=count_copy(manifest) if manifest else 0)
+
+def is_marked(destination: Store, job: Job) -> bool:
+    """Return whether the marker of a whole copy lies there."""
     try:
         retrying(lambda: destination.read(job.marker))
     except NotFoundError:
-        write_success(destination, job, copied)
-    return _report(job, None, copied, whole=True, notes=(ALREADY,))
+        return False
+    return True
+
+
+def mark_again(destination: Store, job: Job) -> None:
+    """Put the marker of a copy that lies there whole, if somebody removed it.
+
+    Only under the lock: another export may have removed it, to change what it vouches for.
+    """
+    if not is_marked(destination, job):
+        write_success(destination, job, _copied(destination, job))
+
+
+def _copied(destination: Store, job: Job) -> Outcome:
+    manifest = read_manifest(destination, job.area)
+    return Outcome(skipped=count_copy(manifest) if manifest else 0)
 
 
 def _report(

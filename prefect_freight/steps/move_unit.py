@@ -15,8 +15,14 @@ import pyarrow as pa
 
 from prefect_freight.control.diff import read_diff
 from prefect_freight.control.ledger import BatchRecord, Ledger
-from prefect_freight.errors import FreightError, InternalError, StorageFullError, TransientError
-from prefect_freight.events import Moved, OnEvent, ignore_event
+from prefect_freight.errors import (
+    FreightError,
+    InternalError,
+    LockedError,
+    StorageFullError,
+    TransientError,
+)
+from prefect_freight.events import Moved, OnEvent, ignore_event, tolerant
 from prefect_freight.model import Action, Failure, Job, Outcome, Unit
 from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
@@ -57,6 +63,7 @@ def move_unit(
     """
     if stopped():
         return Outcome()
+    on_event = tolerant(on_event)
     diff = read_diff(destination, job.area)
     if diff is None:
         raise InternalError(f"no diff of the export lies in {destination.url}/{job.area}")
@@ -79,6 +86,8 @@ def move_unit(
         mover.halt()  # or the pool would first move all that it was given
         pool.shutdown()
         raise
+    if mover.interrupt is not None:
+        raise mover.interrupt
     return skipped + mover.outcome
 
 
@@ -108,6 +117,8 @@ class _Mover:
         self._failures_in_a_row = 0
         self._halted = False
         self._gave_up: FreightError | None = None
+        self.interrupt: BaseException | None = None
+        """What is to end all of the export and was raised in one of our threads."""
         self.outcome = Outcome()
 
     def halt(self) -> None:
@@ -133,6 +144,18 @@ class _Mover:
 
     def _move(self, batch: "_Batch", entry: dict[str, Any]) -> None:
         try:
+            self._move_entry(batch, entry)
+        except BaseException as error:  # noqa: BLE001 - it would be lost with this thread
+            self.interrupt = self.interrupt or error
+            self.halt()
+        finally:
+            # Whatever has become of the entry: a batch that nobody closes would keep its place, and
+            # the export would wait for ever for another.
+            if batch.one_less():
+                self._close(batch)
+
+    def _move_entry(self, batch: "_Batch", entry: dict[str, Any]) -> None:
+        try:
             with self._budget.take(entry["size"]):
                 checksum = retrying(lambda: self._do(entry))
         except _NotBegun:
@@ -142,11 +165,12 @@ class _Mover:
         except Exception as error:  # noqa: BLE001 - a thread's error would be lost
             batch.fail(entry["key"])
             self._failed(entry, error)
+        except BaseException:
+            batch.fail(entry["key"])
+            raise
         else:
             batch.put(entry["key"], checksum)
             self._succeeded(entry)
-        if batch.one_less():
-            self._close(batch)
 
     def _do(self, entry: dict[str, Any]) -> str:
         """Move an object; return the MD5 of what was put, or an empty text."""
@@ -173,19 +197,21 @@ class _Mover:
         with self._lock:
             self._failures_in_a_row += 1
             in_a_row = self._failures_in_a_row
-        if isinstance(failure, StorageFullError) or in_a_row >= GIVE_UP_AFTER:
+        # Without the lock, too: what is not begun now must not be begun later.
+        if isinstance(failure, StorageFullError | LockedError) or in_a_row >= GIVE_UP_AFTER:
             self._give_up(failure)
 
     def _close(self, batch: "_Batch") -> None:
         try:
             self._ledger.write(self._unit.round, batch.number, batch.record())
-        except FreightError as error:
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = error if isinstance(error, FreightError) else InternalError(repr(error))
             # The objects are there, but the next run does not know it and moves them again. So the
             # batch is not done: a later phase must not be published on a word that nobody kept.
             key = self._ledger.key(self._unit.round, batch.number)
             record = {"key": key, "action": Action.PUT, "location": "the ledger"}
-            self._add(Outcome(failures=(_failure(record, error),)))
-            self._give_up(error)
+            self._add(Outcome(failures=(_failure(record, failure),)))
+            self._give_up(failure)
         finally:
             self._open.release()
 

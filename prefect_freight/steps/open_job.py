@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
-from prefect_freight.control.manifest import read_manifest
+from prefect_freight.control.manifest import is_manifest, read_manifest
 from prefect_freight.control.runs import (
     LAST,
     RUNS,
@@ -35,6 +35,7 @@ from prefect_freight.steps.foreign import nested_refusal
 from prefect_freight.steps.verify_copy import compare, list_data
 from prefect_freight.stores import Store
 from prefect_freight.stores.locations import ancestors, comparable, is_same_service
+from prefect_freight.stores.remembering import Remembering
 
 KEYS_IN_MESSAGE = 3
 ASSUMED = (
@@ -75,6 +76,8 @@ def _look(
     source: Source, destination: Store, snapshot: Snapshot, options: Options
 ) -> tuple[Job, Run | None]:
     """Return the job, and the whole run of which it was found only now that it is unsound."""
+    # Several questions are asked of the same manifest, and each would cost a request.
+    destination = Remembering(destination, is_manifest)
     check_format(source, options.format)
     _refuse_overlap(source, destination)
     last = read_last(destination)

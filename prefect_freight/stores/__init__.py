@@ -8,8 +8,9 @@ that the bytes of both take the same way in and the same errors come out.
 their listings, `sorting` puts these in order; `overlay` is a store over another one, for dry runs;
 `locations` tells what lies above a store, and whether two are at one service.
 Not promised: any order of a listing, that an object lasts through a power failure (but see
-`Flushing`), any atomic change of more than one object, and, of what fsspec opens, that `write_new`
-is atomic.
+`Flushing`), any atomic change of more than one object, and that `write_new` and `replace` are
+atomic: of what fsspec opens, on a file system without locks, on an S3 service without conditional
+puts, two callers at once may both be told that they did it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -63,6 +64,13 @@ class Store(Protocol):
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one already; return whether it was put."""
+        ...
+
+    def replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Put an object in place of the one that `read_tagged` gave with `tag`.
+
+        Returns whether it was put: False where another lies there now, or none.
+        """
         ...
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -127,6 +127,17 @@ class FsspecStore:
         self.write(key, data)
         return True
 
+    def replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Write a file in place of the one with this tag; two callers at once may both do so."""
+        try:
+            _, current = self.read_tagged(key)
+        except (NotFoundError, IntegrityError):  # gone, or changed while it was looked at
+            return False
+        if tag is None or current != tag:
+            return False
+        self.write(key, data)
+        return True
+
     def delete(self, keys: Iterable[str]) -> None:
         """Remove files, one by one; folders that this leaves empty stay."""
         for key in keys:

@@ -25,6 +25,7 @@ from prefect_freight.errors import (
 )
 from prefect_freight.model import CONTROL_AREA
 from prefect_freight.stores.disk import MARKER, is_record, sync_file_system, sync_folder
+from prefect_freight.stores.exclusive import exclusive
 from prefect_freight.stores.pages import Row, to_pages
 
 TEMPORARY = f"{CONTROL_AREA}/unfinished"
@@ -122,11 +123,17 @@ class LocalStore:
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Write a file unless there is one: atomically, where the file system has hard links."""
-        try:
-            self._write(key, data, _link)
-        except FileExistsError:
-            return False
-        return True
+        return self._write_if(key, data, _link)
+
+    def replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Write a file in place of the one with this tag; atomically, where files can be locked."""
+
+        def place(temporary: str, path: str) -> None:
+            if tag is None or _tag_of(path) != tag:
+                raise FileExistsError
+            os.replace(temporary, path)
+
+        return self._write_if(key, data, place)
 
     def flush(self) -> None:
         """Return when all that was written lies on the disk, and would outlive a power failure."""
@@ -192,6 +199,20 @@ class LocalStore:
         loop = real in {os.path.realpath(os.path.join(self._root, path)) for path in above}
         return not loop and self._is_inside(real)
 
+    def _write_if(self, key: str, data: bytes, place: Callable[[str, str], None]) -> bool:
+        """Write a file unless `place` raises `FileExistsError`; return whether it was written."""
+
+        def place_alone(temporary: str, path: str) -> None:
+            # New files too: one that came between a look and a rename would be lost to the rename.
+            with exclusive(os.path.dirname(temporary)):
+                place(temporary, path)
+
+        try:
+            self._write(key, data, place_alone)
+        except FileExistsError:
+            return False
+        return True
+
     def _write(self, key: str, data: bytes, place: Callable[[str, str], None]) -> None:
         path = self._path(key)
         folder = os.path.dirname(path)
@@ -212,7 +233,7 @@ class LocalStore:
                 _unlink(temporary)
                 raise
         except FileExistsError:
-            raise  # the answer of `write_new`, and no failure
+            raise  # the answer of `_write_if`, and no failure
         except OSError as error:
             # A delete in another thread or process may have removed a folder that had become empty
             # after it was made here. The retry has to make it again, so it is forgotten first.
@@ -366,6 +387,13 @@ def _link(temporary: str, path: str) -> None:
         with open(temporary, "rb") as file:
             _write_file(path, file.read(), sync=True)
     _unlink(temporary)
+
+
+def _tag_of(path: str) -> str | None:
+    try:
+        return _tag(os.stat(path))
+    except FileNotFoundError:
+        return None
 
 
 def _unlink(path: str) -> None:

@@ -48,6 +48,16 @@ class Overlay:
             return True
         return False
 
+    def replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Put an object here in place of the one with this tag."""
+        try:
+            if tag is None or self.read_tagged(key)[1] != tag:
+                return False
+        except NotFoundError:
+            return False
+        self.write(key, data)
+        return True
+
     def delete(self, keys: Iterable[str]) -> None:
         """Have objects not be there."""
         for key in keys:

@@ -13,7 +13,8 @@ import pytest
 from servers import S3Server
 
 from prefect_freight.control.holder import Holder, began_of, read_holder
-from prefect_freight.control.lock import LEASE_S, LOCK, Lock, hold_lock
+from prefect_freight.control.lease import Lease
+from prefect_freight.control.lock import LEASE, LOCK, Lock, hold_lock
 from prefect_freight.errors import LockedError
 from prefect_freight.events import Event
 from prefect_freight.stores import Store
@@ -83,7 +84,7 @@ def test_a_holder_elsewhere_that_does_not_renew_loses_it_when_its_lease_ends(
     put(destination, replace(Holder.this(), place="another machine"))
     clock, said = Clock(), []
     with hold_lock(destination, said.append, sleep=clock.sleep, clock=lambda: clock.now):
-        assert LEASE_S <= clock.now <= 60
+        assert LEASE.lease_s <= clock.now <= 60
     assert "waiting up to 45 s" in str(said)
 
 
@@ -93,7 +94,7 @@ def test_a_holder_elsewhere_that_renews_keeps_it(destination: Store) -> None:
     clock = Clock(at=12, do=lambda: put(destination, replace(holder, renewals=1)))
     with pytest.raises(LockedError):
         hold_lock(destination, sleep=clock.sleep, clock=lambda: clock.now).__enter__()
-    assert clock.now < LEASE_S
+    assert clock.now < LEASE.lease_s
 
 
 def test_of_many_who_see_a_dead_holder_one_gets_it(destination: Store) -> None:
@@ -129,7 +130,7 @@ def check_for(seconds: float, lock: Lock) -> None:
 
 def test_a_lock_that_was_taken_away_is_noticed(destination: Store) -> None:
     thief = replace(Holder.this(), user="thief")
-    with hold_lock(destination, renew_s=0.05) as lock:
+    with hold_lock(destination, lease=Lease(renew_s=0.05)) as lock:
         put(destination, thief)
         with pytest.raises(LockedError, match="taken over by thief"):
             check_for(5, lock)

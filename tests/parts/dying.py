@@ -37,6 +37,10 @@ class DyingStore:
         self._live()
         return self._store.read(key, offset, length)
 
+    def read_tagged(self, key: str) -> tuple[bytes, str | None]:
+        self._live()
+        return self._store.read_tagged(key)
+
     def write(self, key: str, data: bytes) -> None:
         self._change()
         self._store.write(key, data)
@@ -44,6 +48,10 @@ class DyingStore:
     def write_new(self, key: str, data: bytes) -> bool:
         self._change()
         return self._store.write_new(key, data)
+
+    def replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        self._change()
+        return self._store.replace(key, data, tag)
 
     def delete(self, keys: Iterable[str]) -> None:
         self._change()

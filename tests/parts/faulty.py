@@ -29,6 +29,9 @@ class FaultyStore:
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         return self._store.read(key, offset, length)
 
+    def read_tagged(self, key: str) -> tuple[bytes, str | None]:
+        return self._store.read_tagged(key)
+
     def write(self, key: str, data: bytes) -> None:
         with self._lock:
             self.attempts[key] += 1
@@ -39,6 +42,9 @@ class FaultyStore:
 
     def write_new(self, key: str, data: bytes) -> bool:
         return self._store.write_new(key, data)
+
+    def replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        return self._store.replace(key, data, tag)
 
     def delete(self, keys: Iterable[str]) -> None:
         self._store.delete(keys)

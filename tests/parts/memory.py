@@ -49,7 +49,7 @@ class MemoryStore:
 
     def read_tagged(self, key: str) -> tuple[bytes, str | None]:
         blob = self.read(key)
-        return blob, tag(blob)
+        return blob, _tag(blob)
 
     def write(self, key: str, data: bytes) -> None:
         self._count("write", key)
@@ -64,6 +64,13 @@ class MemoryStore:
         self.write(key, data)
         return True
 
+    def replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        with self._lock:
+            if key not in self.objects or _tag(self.objects[key]) != tag:
+                return False
+            self.objects[key] = data
+        return True
+
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             self._count("delete", key)
@@ -72,7 +79,7 @@ class MemoryStore:
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         self._count("list", prefix)
         rows = [
-            (key, len(blob), tag(blob))
+            (key, len(blob), _tag(blob))
             for key, blob in list(self.objects.items())
             if key.startswith(prefix) and not (without and key.startswith(without))
         ]
@@ -83,5 +90,5 @@ class MemoryStore:
             self.requests[verb, key] += 1
 
 
-def tag(blob: bytes) -> str:
+def _tag(blob: bytes) -> str:
     return hashlib.md5(blob).hexdigest()

@@ -40,6 +40,10 @@ class ScriptedStore:
         self.script("read", key)
         return self.inner.read(key, offset, length)
 
+    def read_tagged(self, key: str) -> tuple[bytes, str | None]:
+        self.script("read", key)
+        return self.inner.read_tagged(key)
+
     def write(self, key: str, data: bytes) -> None:
         with self._change():
             self.script("write", key)
@@ -48,6 +52,11 @@ class ScriptedStore:
     def write_new(self, key: str, data: bytes) -> bool:
         with self._change():
             return self.inner.write_new(key, data)
+
+    def replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        with self._change():
+            self.script("replace", key)
+            return self.inner.replace(key, data, tag)
 
     def delete(self, keys: Iterable[str]) -> None:
         keys = list(keys)

@@ -99,10 +99,10 @@ class S3Server:
         self.client().create_bucket(Bucket=name)
         return name
 
-    def yaml(self, path: Path) -> Path:
+    def yaml(self, path: Path, endpoint_url: str = "") -> Path:
         """Write the three-key YAML that Arraylake's users have."""
         path.write_text(
-            f"endpoint_url: {self.endpoint_url}\n"
+            f"endpoint_url: {endpoint_url or self.endpoint_url}\n"
             f"access_key_id: {self.access_key_id}\n"
             f"secret_access_key: {self.secret_access_key}\n"
         )

@@ -94,6 +94,33 @@ def test_write_new_puts_once(store: Store) -> None:
     assert store.write_new("lock", b"another's")
 
 
+def test_replacing_puts_over_what_was_read_and_over_nothing_else(store: Store) -> None:
+    store.write("lock", b"one")
+    _, tag = store.read_tagged("lock")
+    for n in (1, 2):  # S3 finds out at the first call what the service can do
+        assert store.replace("lock", b"mine %d" % n, tag)
+        assert store.read("lock") == b"mine %d" % n
+        assert not store.replace("lock", b"another's", tag)
+        assert store.read("lock") == b"mine %d" % n
+        tag = store.read_tagged("lock")[1]
+    store.delete(["lock"])
+    assert not store.replace("lock", b"mine", tag)
+    assert not store.replace("lock", b"mine", None)
+    assert listed(store) == {}
+
+
+def test_of_many_who_replace_the_same_object_one_wins(store: Store) -> None:
+    if isinstance(store, FsspecStore):
+        pytest.skip("fsspec has no conditional put")
+    for n in range(5):
+        store.write("lock", b"%d" % n)
+        _, tag = store.read_tagged("lock")
+        with ThreadPoolExecutor(32) as pool:
+            put = list(pool.map(lambda m: store.replace("lock", b"by %d" % m, tag), range(16)))  # noqa: B023
+        assert sum(put) == 1
+        assert store.read("lock") == b"by %d" % put.index(True)
+
+
 def test_deleting_leaves_the_rest(store: Store) -> None:
     for key in ("a/b/1", "a/b/2", "a/3", "4"):
         store.write(key, b"x")
@@ -133,6 +160,7 @@ def test_a_key_that_could_leave_the_root_is_refused(store: Store, key: str) -> N
     for act in (
         lambda: store.write(key, b"x"),
         lambda: store.write_new(key, b"x"),
+        lambda: store.replace(key, b"x", "tag"),
         lambda: store.read(key),
         lambda: store.delete([key]),
     ):

@@ -181,6 +181,38 @@ def test_a_service_without_conditional_puts_gets_the_next_best() -> None:
         assert not store.write_new("k", b"x")
 
 
+@pytest.mark.parametrize("ignores", [True, False], ids=["ignores them", "says that it has none"])
+def test_a_service_without_conditional_replaces_gets_the_next_best(*, ignores: bool) -> None:
+    puts: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.command == "PUT":
+            if request.headers.get("If-Match") and not ignores:
+                return error(501, "NotImplemented")(request)
+            puts.append("put")
+        found = _found(0) | {"ETag": f'"{len(puts)}"'}
+        return says(200 if puts else 404, **found if puts else {})(request)
+
+    with serving(answer) as endpoint:
+        store = store_at(endpoint)
+        assert not store.replace("k", b"x", '"0"')
+        store.write("k", b"x")
+        for n in (1, 2, 3):
+            assert not store.replace("k", b"another's", '"0"')
+            assert store.replace("k", b"mine", f'"{n}"')
+            assert len(puts) == n + 1
+
+
+def test_a_conditional_replace_that_meets_another_one_is_tried_again() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.command == "PUT":
+            return error(409, "ConditionalRequestConflict")(request)
+        return says(200, **_found(0) | {"ETag": '"1"'})(request)
+
+    with serving(answer) as endpoint, pytest.raises(TransientError):
+        store_at(endpoint).replace("k", b"x", '"1"')
+
+
 def listing(keys: list[str], *, more: bool = False) -> str:
     rows = "".join(
         f"<Contents><Key>{key}</Key><LastModified>2026-11-21T08:00:00.000Z</LastModified>"

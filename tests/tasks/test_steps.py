@@ -109,10 +109,13 @@ def test_verify_copy_and_finish(source: Source, destination: Store, job: Job, pl
 def test_a_flow_of_all_of_them_makes_what_an_export_makes(
     source: Source, destination: Store, tmp_path: Path
 ) -> None:
+    there = destination
+
     @flow
     def mine() -> bool:
         snapshot = tasks.resolve(source, "main")
-        with hold_lock(destination):
+        with hold_lock(there) as lock:
+            destination = lock.destination
             job = tasks.open_job(source, destination, snapshot, OPTIONS)
             manifest = tasks.write_manifest(source, destination, job)
             plan, outcome = tasks.compute_diff(destination, job, manifest), Outcome()

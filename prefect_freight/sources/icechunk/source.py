@@ -89,14 +89,13 @@ class IcechunkSource:
     def resolve(self, ref: str) -> Snapshot:
         """Return the snapshot that a branch, else a tag, else a snapshot id, names now."""
         repository = self._open()
-        branches, tags = self._ask(repository.list_branches), self._ask(repository.list_tags)
+        branches = self._ask(repository.list_branches)
         if ref in branches:
-            snapshot = self._ask(repository.lookup_branch, ref)
-        elif ref in tags:
-            snapshot = self._ask(repository.lookup_tag, ref)
-        else:
-            snapshot = self._find_snapshot(ref, sorted(branches | tags))
-        return Snapshot(self.url, ref, snapshot)
+            return Snapshot(self.url, ref, self._ask(repository.lookup_branch, ref))
+        tags = self._ask(repository.list_tags)
+        if ref in tags:
+            return Snapshot(self.url, ref, self._ask(repository.lookup_tag, ref))
+        return Snapshot(self.url, ref, self._find_snapshot(ref, sorted(branches | tags)))
 
     def read_nodes(self, snapshot: Snapshot) -> list[Node]:
         """Return all arrays and groups of the snapshot, in the order of their paths."""

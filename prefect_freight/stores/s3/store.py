@@ -40,6 +40,8 @@ LARGE_PUT_BYTES, LARGE_PUT_IDLE_S = 2**20, 600
 way is idle time: a small one has to arrive within `idle_s`, a larger one within this."""
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 """Where the environment names the service, for want of a configuration."""
+NO_TAG = '"00000000000000000000000000000000"'
+"""A tag that no object has, in the form that they have."""
 LAST_CHARACTER = "\U0010fffd"
 """Behind every key below a folder."""
 UNSUPPORTED_KEY = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -61,6 +63,7 @@ class S3Store:
             raise ConfigError(f"expected s3://bucket/folder/folder, found {prefix!r} for folders")
         self._bucket, self._prefix, self._config, self._idle_s = bucket, prefix, config, idle_s
         self._checksum = checksum
+        self._replaces: bool | None = None  # the service honours `If-Match`; None is not known yet
         self._opened: dict[int, obstore.store.S3Store] = {}
 
     def __repr__(self) -> str:
@@ -172,6 +175,61 @@ class S3Store:
 
         was_put = self._call("write", key, create)
         return self._write_if_missing(key, data) if was_put is None else was_put
+
+    def replace(self, key: str, data: bytes, tag: str | None) -> bool:
+        """Put an object in place of the one with this tag (`If-Match`).
+
+        A service without conditional replaces is asked for the tag first: then two callers at once
+        may both put theirs. Which it is shows at the first call: some services answer that they
+        have none, and some ignore the condition.
+        """
+        if tag is None:
+            return False
+        if self._replaces is None:
+            # Looked at first, since to a service that ignores conditions the next request is a put.
+            if self._tag(key) != tag:
+                return False
+            replaced = self._put_over(key, data, NO_TAG)
+            self._replaces = replaced is False
+            if replaced:
+                return True
+        if self._replaces and (replaced := self._put_over(key, data, tag)) is not None:
+            return replaced
+        if self._tag(key) != tag:
+            return False
+        self.write(key, data)
+        return True
+
+    def _put_over(self, key: str, data: bytes, tag: str | None) -> bool | None:
+        """Put an object over the one with this tag; None where the service has no such thing."""
+        import obstore
+        from obstore.exceptions import PreconditionError
+
+        path, client = self._path(key), self._client(len(data))
+
+        def put() -> bool | None:
+            try:
+                obstore.put(client, path, data, mode={"e_tag": tag})
+            except PreconditionError as error:
+                if "Conflict<" in str(error) or "OperationAborted<" in str(error):
+                    raise  # another put is under way, which may fail
+                return False
+            except Exception as error:
+                if "501 Not Implemented" not in str(error):
+                    raise
+                return None
+            return True
+
+        try:
+            return self._call("write", key, put)
+        except NotFoundError:
+            return False
+
+    def _tag(self, key: str) -> str | None:
+        try:
+            return self.read_tagged(key)[1]
+        except NotFoundError:
+            return None
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects, up to 1,000 in a request."""
