@@ -185,7 +185,7 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
     """
     if outcome.failures:
         first = outcome.failures[0]
-        more = f" and {len(outcome.failures) - 1} more" if len(outcome.failures) > 1 else ""
+        more = f" and {outcome.failed - 1} more" if outcome.failed > 1 else ""
         raise IncompleteError(
             f"could not {first.action} {first.key!r}{more}: {first.message}. What was moved is "
             "recorded; run the same command again to move the rest"

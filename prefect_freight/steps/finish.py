@@ -12,11 +12,12 @@ from prefect_freight.control.state import count_copy
 from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
-from prefect_freight.plan.report import plan_report
+from prefect_freight.plan.report import count_not_begun, plan_report
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 LINES_IN_MESSAGE = 5
+NOT_BEGUN = "{} objects were not begun"
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
 
 
@@ -66,12 +67,14 @@ def fail(
     """
     if isinstance(error, IncompleteError) and error.report is not None:
         return error.report
-    report = _report(job, plan, outcome, whole=False)
+    not_begun = count_not_begun(plan, outcome)
+    notes = (NOT_BEGUN.format(not_begun),) if not_begun else ()
+    report = _report(job, plan, outcome, whole=False, notes=notes)
     if not locked:
         return report
     line = str(error) if isinstance(error, FreightError) else type(error).__name__
     try:
-        write_failure(destination, job, outcome, [line])
+        write_failure(destination, job, outcome, [line, *notes])
         # What is unsound must not be resumed: the new attempt would rely on it as this one did.
         state: RunState = "unsound" if isinstance(error, UnsoundError) else "failed"
         _close(destination, job, report, state, plan, outcome)
