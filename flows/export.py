@@ -20,7 +20,7 @@ from prefect_freight.flows.places import (
 )
 from prefect_freight.flows.runner import WORKERS, PrefectRunner
 from prefect_freight.flows.summary import short_name
-from prefect_freight.model import ExportReport, Format, OnExisting, VerifyLevel
+from prefect_freight.model import RETRY_FOR_S, ExportReport, Format, OnExisting, VerifyLevel
 
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=WORKERS)
 STARTUP_S = 60
@@ -58,6 +58,7 @@ def export_repo(
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
     settle_s: Annotated[float, Field(ge=0)] = 2.0,
+    retry_for: Annotated[float, Field(ge=0)] = RETRY_FOR_S,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot of an Icechunk repository, or of objects.
 
@@ -87,6 +88,7 @@ def export_repo(
         on_existing: What to do where the destination holds anything that is not ours: refuse, or
             merge, which keeps it and writes beside it.
         settle_s: Seconds to wait before anything goes that a reader may have just opened.
+        retry_for: Seconds for which a store that does not answer is waited for.
     """
     options = plan_options(
         format,
@@ -96,6 +98,7 @@ def export_repo(
         from_ref=from_ref,
         rounds=tuple(rounds or ()),
         settle_s=settle_s,
+        retry_for=retry_for,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
     return run_export(

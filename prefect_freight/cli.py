@@ -83,6 +83,14 @@ def cli() -> None:
     help="What to do where the destination holds anything that is not ours: refuse, or keep it "
     "and write beside it.",
 )
+@click.option(
+    "--retry-for",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=300,
+    show_default=True,
+    help="How long a store that does not answer is waited for.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--flow", is_flag=True, help="Run as a Prefect flow.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

@@ -28,6 +28,7 @@ from prefect_freight.events import (
 )
 from prefect_freight.model import (
     KEEP_RUNS,
+    RETRY_FOR_S,
     SECTION_ROWS,
     ExportReport,
     Format,
@@ -54,6 +55,7 @@ from prefect_freight.steps.verify_copy import verify_copy
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store, with_checksums
+from prefect_freight.waits import Waits
 
 MAX_CONCURRENCY = 256
 ROUND_TEXT = {
@@ -78,25 +80,27 @@ def run_export(
     up and the error raised: as `IncompleteError` with the report, or as it is if it is none of
     ours (an interrupt).
     """
-    destination = checked(destination, options)
+    waits = Waits(source, checked(destination, options), options.retry_for, runner.tell)
+    source, destination = waits.source, waits.destination
     snapshot = runner.step(resolve, source, ref)
     runner.tell(Resolved(snapshot))
     job = runner.step(look_at_job, source, destination, snapshot, options)
     runner.tell(Opened(job))
     if job.already_whole:
         return _already_whole(destination, job, runner)
-    with hold_lock(destination, runner.tell) as lock:
+    with hold_lock(waits.unwaiting, runner.tell) as lock:
+        waits.hold(lock)
         # Looked at again: another export may have ended between the look and the lock.
         job = runner.step(open_job, source, destination, snapshot, options)
         if job.already_whole:
             return _already_whole(destination, job, runner)
         try:
-            return _Attempt(source, destination, job, runner, lock).run()
+            return _Attempt(waits, job, runner, lock).run()
         except UnsoundError as error:
             # Once is enough: an attempt that relies on no earlier record cannot be unsound.
             runner.tell(Notice(f"{error}: doing so, all of it is copied anew"))
             job = runner.step(open_job, source, destination, snapshot, options)
-            return _Attempt(source, destination, job, runner, lock).run()
+            return _Attempt(waits, job, runner, lock).run()
 
 
 def _already_whole(destination: Store, job: Job, runner: Runner) -> ExportReport:
@@ -108,10 +112,9 @@ def _already_whole(destination: Store, job: Job, runner: Runner) -> ExportReport
 class _Attempt:
     """One attempt at an opened export: what is planned, and what came of it up to now."""
 
-    def __init__(
-        self, source: Source, destination: Store, job: Job, runner: Runner, lock: Lock
-    ) -> None:
-        self._source, self._destination, self._job = source, destination, job
+    def __init__(self, waits: Waits, job: Job, runner: Runner, lock: Lock) -> None:
+        self._source, self._destination, self._job = waits.source, waits.destination, job
+        self._waits = waits
         self._runner, self._lock = runner, lock
         self._manifest: Manifest | None = None
         self._plan: Plan | None = None
@@ -165,6 +168,8 @@ class _Attempt:
         require_done(units, phase)
 
     def _fail(self, error: BaseException) -> ExportReport:
+        if not isinstance(error, UnsoundError):
+            self._waits.end()  # or an interrupt would wait with those who wait
         # First of all: once the destination says so, and once another export gets the lock, no unit
         # may put anything any more.
         self._total += self._runner.stop()
@@ -219,6 +224,7 @@ def export(
     on_existing: OnExisting = "refuse",
     section_rows: int = SECTION_ROWS,
     keep_runs: int = KEEP_RUNS,
+    retry_for: float = RETRY_FOR_S,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
@@ -238,6 +244,9 @@ def export(
     memory; a copy that lies there keeps the sections that it has. The records of the last
     `keep_runs` runs stay, and older ones as long as the copy relies on them.
 
+    A store that does not answer is waited for, up to `retry_for` seconds since its last answer,
+    with a `Notice` at each try. An object that fails while others pass is not.
+
     Raises `InputError` for what the caller can mend, with nothing written; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
     `TransientError` if a store cannot be used.
@@ -252,6 +261,7 @@ def export(
         settle_s=settle_s,
         section_rows=section_rows,
         keep_runs=keep_runs,
+        retry_for=retry_for,
         on_event=on_event,
     )
     source, destination = _opened(source, source_config, destination, config)
@@ -309,6 +319,7 @@ def plan_options(
     settle_s: float = 2.0,
     section_rows: int = SECTION_ROWS,
     keep_runs: int = KEEP_RUNS,
+    retry_for: float = RETRY_FOR_S,
     on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one."""
@@ -317,6 +328,8 @@ def plan_options(
     for name, number in (("section_rows", section_rows), ("keep_runs", keep_runs)):
         if number < 1:
             raise InputError(f"expected {name} of at least 1, found {number}")
+    if not retry_for >= 0:
+        raise InputError(f"expected retry_for of 0 seconds or more, found {retry_for}")
     if format_ == "zarr3alpha":
         on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
         format_ = "zarr3"
@@ -336,6 +349,7 @@ def plan_options(
         settle_s,
         section_rows,
         keep_runs,
+        retry_for,
     )
 
 

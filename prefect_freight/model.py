@@ -21,6 +21,7 @@ CONTROL_AREA = ".freight"
 SECTION_ROWS = 250_000
 KEEP_RUNS = 20
 MAX_FAILURES_NAMED = 1000
+RETRY_FOR_S = 300.0
 
 MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"
 """Keys of the objects that say whether a copy is whole (RE2)."""
@@ -130,6 +131,8 @@ class Options:
     """Entries that are compared and remembered as one."""
     keep_runs: int = KEEP_RUNS
     """Runs whose records are kept though nothing refers to them any more."""
+    retry_for: float = RETRY_FOR_S
+    """Seconds for which a store that does not answer is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
