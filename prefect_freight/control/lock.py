@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from prefect_freight.control.holder import HELD_HERE, LOCK, Holder, read_holder, to_json
-from prefect_freight.errors import FreightError, LockedError, NotFoundError
+from prefect_freight.errors import FreightError, LockedError, NotFoundError, TransientError
 from prefect_freight.events import Notice, OnEvent, ignore_event
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -96,6 +96,10 @@ class Lock:
                 data = to_json(self._holder, renewals)
                 self._destination.write(LOCK, data)
                 renewed_at = time.monotonic()
+            except TransientError:
+                # It proves nothing, however long it lasts: where the store answers nobody, nobody
+                # takes the lock over. Whoever has waited for it looks before anything is written.
+                continue
             except FreightError as error:
                 # Given up one renewal before others may take it, so that this export knows first.
                 if time.monotonic() - renewed_at > LEASE_S - RENEW_S:
