@@ -47,23 +47,30 @@ class _Streak:
 
     def __init__(self, name: str, probe: Probe | None, began_ended: bool) -> None:
         self.name, self.probe, self.began_ended = name, probe, began_ended
-        self.failures, self.failing_since, self.waited = 0, 0.0, False
+        self.waited = False
+        self.begin_anew()
 
     def begin_anew(self) -> None:
         """Forget the failures: there was an outage, which says nothing of this operation."""
-        self.failures, self.failing_since, self.waited = 0, 0.0, True
+        self.failures, self.failed_at, self.passed_between = 0, 0.0, 0
+        self.others_pass = self.probed = False
 
-    def count(self, now: float) -> None:
-        """Count a failure."""
-        self.failures += 1
-        if self.failures == ATTEMPTS // 2:
-            # Not the first: answers under way when the store went may come a little later.
-            self.failing_since = now
+    def count(self, now: float, down_since: float | None) -> None:
+        """Count a failure; before it, nothing had been answered since `down_since`."""
+        answered = down_since is None or down_since > self.failed_at
+        self.others_pass = self.failures > 0 and answered
+        self.passed_between += self.others_pass
+        self.failures, self.failed_at = self.failures + 1, now
 
     @property
     def is_long(self) -> bool:
         """Enough to judge by."""
         return self.failures >= ATTEMPTS
+
+    @property
+    def is_bad(self) -> bool:
+        """Others passed meanwhile, and not just once, as when an outage begins or ends."""
+        return self.is_long and (self.passed_between >= ATTEMPTS // 2 or self.probed)
 
 
 class Patience:
@@ -148,32 +155,29 @@ class Patience:
                 raise ExhaustedError(str(error)) from error
             raise
 
-    def _rest_or_raise(self, streak: "_Streak", error: TransientError) -> None:
+    def _rest_or_raise(self, streak: _Streak, error: TransientError) -> None:
         """Return when the operation that has failed is to be called again."""
-        now = self._failed()
-        streak.count(now)
+        now = self._failed(streak)
         if self._ended and (not streak.began_ended or self._told):
             raise ExhaustedError(str(error)) from error
         if self._is_over(now):
             raise self._unavailable(error) from error
-        if not streak.is_long and not self._is_down(now):
+        if streak.is_long and self._is_bad(streak):
+            raise ExhaustedError(str(error)) from error
+        looks_down = self._is_down(now) or (streak.is_long and not streak.others_pass)
+        if not looks_down or self._passes_a_probe(streak):
             self._rest(pause_before(streak.failures + 1, self._random))
             return
-        bad = self._is_bad(streak)
-        if not bad and streak.probe and (streak.waited or not self._told):
-            if self._passes(streak.probe) and not streak.is_long:
-                return
-            bad = self._is_bad(streak)
-        if bad:
-            raise ExhaustedError(str(error)) from error
         self._wait(error, tell=streak.waited)
         while not self._is_allowed():
             self._wait(error, tell=True)
         streak.begin_anew()
+        streak.waited = True
 
-    def _failed(self) -> float:
+    def _failed(self, streak: _Streak) -> float:
         with self._changed:
             now = self._clock()
+            streak.count(now, self._down_since)
             if self._down_since is None:
                 self._down_since = now
             return now
@@ -200,24 +204,25 @@ class Patience:
         since = self._down_since
         return self._told and since is not None and now - since >= self._retry_for
 
-    def _is_bad(self, streak: "_Streak") -> bool:
+    def _is_bad(self, streak: _Streak) -> bool:
         """Return whether what has failed so often is no sign of an outage."""
         with self._changed:
-            # An answer meanwhile has set the beginning anew, or there is none: others pass.
-            since, name = self._down_since, streak.name
-            others_pass = since is None or (streak.is_long and since > streak.failing_since)
-            if name and others_pass and len(self._bad) < MAX_BAD:
-                self._bad.add(name)
-            return others_pass or name in self._bad or not self._retry_for
+            if streak.name and streak.is_bad and len(self._bad) < MAX_BAD:
+                self._bad.add(streak.name)
+            return streak.is_bad or streak.name in self._bad or not self._retry_for
 
-    def _passes(self, probe: Probe) -> bool:
+    def _passes_a_probe(self, streak: _Streak) -> bool:
+        """Return whether the store answers something else, asked now."""
+        if streak.probe is None or (self._told and not streak.waited):
+            return False  # it is known to be down, and one who tries now and then is enough
         try:
-            probe()
+            streak.probe()
         except TransientError:
             return False
         except FreightError:
             pass  # an answer all the same
         self._answered()
+        streak.probed = True
         return True
 
     def _wait(self, error: FreightError, *, tell: bool) -> None:
@@ -234,6 +239,8 @@ class Patience:
         with self._changed:
             while self._answers == answers:
                 now = self._clock()
+                if self._forbidden:
+                    raise self._forbidden
                 if self._ended:
                     raise ExhaustedError(str(error)) from error
                 if now - since >= self._retry_for:
@@ -267,7 +274,9 @@ class Patience:
         except TransientError:
             return False
         except FreightError as error:
-            self._forbidden = error
+            with self._changed:
+                self._forbidden = error
+                self._changed.notify_all()
             raise
         return True
 
