@@ -5,7 +5,8 @@ A store is a flat name space of objects under one root, the store's URL. Keys ar
 that the bytes of both take the same way in and the same errors come out.
 
 `urls` turns a path or URL into a store of `local`, `s3` or `fsspec`; `pages` makes the columns of
-their listings, `sorting` puts these in order; `overlay` is a store over another one, for dry runs.
+their listings, `sorting` puts these in order; `overlay` is a store over another one, for dry runs,
+and `patient` one that is waited for.
 Not promised: any order of a listing, that an object lasts through a power failure, any atomic
 change of more than one object, and, of what fsspec opens, that `write_new` is atomic.
 """
