@@ -228,13 +228,15 @@ class Patience:
     def _wait(self, error: FreightError, *, tell: bool) -> None:
         """Return when it is this one's turn to try, or when somebody was answered."""
         with self._changed:
-            since, answers = self._down_since or self._clock(), self._answers
+            if self._down_since is None:
+                return  # somebody was answered just now
+            since, answers = self._down_since, self._answers
             first, self._told = not self._told, True
             if first:
                 self._next_try_at = self._clock() + self._pause()
             left = since + self._retry_for - self._clock()
         # Only of whoever has tried, so that a try that failed is one line, however many wait.
-        if first or tell:
+        if left > 0 and (first or tell):
             self._tell(f"{error}. Waiting for {self._url} to answer, for up to {left:.0f} s more")
         with self._changed:
             while self._answers == answers:
@@ -252,7 +254,7 @@ class Patience:
 
     def _pause(self) -> float:
         self._tries += 1
-        return min(LONGEST_PAUSE_S, 2.0 ** (self._tries - 1)) * (0.5 + self._random() / 2)
+        return min(LONGEST_PAUSE_S, 2.0 ** min(self._tries - 1, 10)) * (0.5 + self._random() / 2)
 
     def _rest(self, seconds: float) -> None:
         with self._changed:
