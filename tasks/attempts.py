@@ -47,6 +47,7 @@ class Attempts:
 
     def run(self, attempt: Callable[[Callable[[], bool]], Outcome]) -> Outcome:
         """Return what all attempts up to this one came to; `attempt` is told when to stop."""
+        # Held while objects move: `stop` waits here for the attempt under way to end.
         with self._under_way:
             self.outcome = combine(self.outcome, attempt(self._stopped.is_set))
             return self.outcome
@@ -69,6 +70,7 @@ def combine(earlier: Outcome, again: Outcome) -> Outcome:
     >>> both.transferred, both.bytes, both.skipped
     (4, 40, 1)
     """
+    # What the earlier attempt moved is in the ledger, so the next one skips it.
     done = earlier.transferred + earlier.deleted
     return replace(
         again,  # whose failures are those that are left
