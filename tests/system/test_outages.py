@@ -21,7 +21,12 @@ from servers import S3Server
 from prefect_freight import export as export_plainly
 from prefect_freight.control.holder import Holder
 from prefect_freight.control.lock import LEASE_S
-from prefect_freight.errors import IncompleteError, StorageFullError, TransientError
+from prefect_freight.errors import (
+    IncompleteError,
+    InputError,
+    StorageFullError,
+    TransientError,
+)
 from prefect_freight.events import Event, Notice
 from prefect_freight.retry import ATTEMPTS
 from prefect_freight.sources.icechunk.source import IcechunkSource
@@ -90,7 +95,8 @@ LAYOUTS = {"zarr2": "array", "zarr3": "array", "objects": "objects"}
     "operations", ["all", pytest.param("write", marks=pytest.mark.slow)], ids=["all", "write"]
 )
 @pytest.mark.parametrize(
-    "layout", ["zarr2", pytest.param("zarr3", marks=pytest.mark.slow), "objects"]
+    "layout",
+    ["zarr2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("zarr3", "objects"))],
 )
 def test_an_outage_is_outlived(
     export: Run,
@@ -109,14 +115,12 @@ def test_an_outage_is_outlived(
     assert data(tmp_path / "copy") == data(tmp_path / "clean")
 
 
-@pytest.mark.by_flow_too("3")
-@pytest.mark.parametrize("seconds", [3.0])
 def test_an_outage_that_lasts_too_long_ends_the_export_once_it_has(
-    export: Run, store: ScriptedStore, array: str, seconds: float, tmp_path: Path
+    export: Run, store: ScriptedStore, array: str
 ) -> None:
     store.script = outage = Outage(10**6)
     with pytest.raises(IncompleteError, match=r"503.*was waited for 3 s") as caught:
-        export(array, store, concurrency=THREADS, retry_for=seconds)
+        export(array, store, concurrency=THREADS, retry_for=3.0)
     report = caught.value.report
     assert report is not None
     assert 10**6 - outage.left < 2 * FAILING + 64 + 100
@@ -130,7 +134,7 @@ def test_an_outage_that_lasts_too_long_ends_the_export_once_it_has(
     assert (again.whole, again.resumed) == (True, True)
 
 
-@pytest.mark.parametrize("threads", [1, THREADS])
+@pytest.mark.parametrize("threads", [1, pytest.param(THREADS, marks=pytest.mark.slow)])
 def test_an_object_that_fails_while_others_pass_is_not_waited_for(
     export: Run, store: ScriptedStore, array: str, threads: int, tmp_path: Path
 ) -> None:
@@ -200,7 +204,6 @@ def test_an_interrupt_ends_a_wait_at_once(
     assert export(array, store).whole
 
 
-@pytest.mark.by_flow_too
 def test_a_lock_that_was_taken_over_meanwhile_ends_it_and_nothing_more_is_written(
     export: Run, store: ScriptedStore, array: str, tmp_path: Path
 ) -> None:
@@ -272,3 +275,8 @@ def test_a_full_store_is_not_waited_for(store: ScriptedStore, array: str) -> Non
         f"no room. What was moved is recorded; run the same command again to "
         f"move the rest\n{report.notes[0]}\n"
     )
+
+
+def test_a_time_below_nothing_is_refused(store: ScriptedStore, array: str) -> None:
+    with pytest.raises(InputError, match="expected retry_for of 0 seconds or more, found -1"):
+        export_plainly(array, store, retry_for=-1)
