@@ -26,7 +26,14 @@ from prefect_freight.flows.places import (
 )
 from prefect_freight.flows.runner import WORKERS, PrefectRunner
 from prefect_freight.flows.summary import short_name
-from prefect_freight.model import MAX_FILL_CHUNKS, ExportReport, Format, OnExisting, VerifyLevel
+from prefect_freight.model import (
+    MAX_FILL_CHUNKS,
+    RETRY_FOR_S,
+    ExportReport,
+    Format,
+    OnExisting,
+    VerifyLevel,
+)
 from prefect_freight.stores.credentials import (
     PLACE_PATTERN,
     refuse_credentials,
@@ -76,6 +83,7 @@ def export_repo(
     on_existing: OnExisting = "refuse",
     settle_s: Annotated[float, Field(ge=0)] = 2.0,
     max_fill_chunks: Annotated[int, Field(ge=0)] = MAX_FILL_CHUNKS,
+    retry_for: Annotated[float, Field(ge=0)] = RETRY_FOR_S,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot of an Icechunk repository, or of objects.
 
@@ -110,6 +118,7 @@ def export_repo(
         settle_s: Seconds to wait before anything goes that a reader may have just opened.
         max_fill_chunks: Refuse to write out more missing chunks than that, which a Zarr 2 copy may
             need for their fill values.
+        retry_for: Seconds for which a store that does not answer is waited for.
     """
     refuse_stored_credentials(source, destination)
     options = plan_options(
@@ -121,6 +130,7 @@ def export_repo(
         rounds=tuple(rounds or ()),
         settle_s=settle_s,
         max_fill_chunks=max_fill_chunks,
+        retry_for=retry_for,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
     return run_export(

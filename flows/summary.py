@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from prefect_freight.model import ExportReport, Failure, Job, Outcome, Plan
+from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
 
 MAX_FAILURES_SHOWN = 20
@@ -92,6 +92,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
         ("Objects there already", f"{report.objects_skipped:,}"),
         ("Objects deleted", f"{report.objects_deleted:,}"),
         ("Objects failed", f"{report.objects_failed:,}"),
+        ("Objects not begun", f"{report.objects_not_begun:,}"),
         ("Verified by", report.verified),
         ("Source", _code(report.source)),
         ("Ref", _code(report.ref)),
@@ -105,7 +106,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
     if reason:
         parts.insert(2, f"> {_cell(reason)}")
     if outcome.failures:
-        parts += ["## What failed", _failures(outcome.failures)]
+        parts += ["## What failed", _failures(outcome)]
     if report.notes:
         parts += ["## Notes", "\n".join(f"- {_cell(note)}" for note in report.notes)]
     if not report.whole:
@@ -113,11 +114,13 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
     return "\n\n".join(parts) + "\n"
 
 
-def _failures(failures: Sequence[Failure]) -> str:
+def _failures(outcome: Outcome) -> str:
     # An artifact is read by people and held in Prefect's database, where megabytes hurt.
-    rows = [(_code(f.key), f.action.value, f.message) for f in failures[:MAX_FAILURES_SHOWN]]
-    more = len(failures) - len(rows)
-    more_text = f"\n\nand {more:,} more; the marker lists them all" if more else ""
+    shown = outcome.failures[:MAX_FAILURES_SHOWN]
+    rows = [(_code(f.key), f.action.value, f.message) for f in shown]
+    more = outcome.failed - len(rows)
+    named = "them all" if not outcome.unnamed else f"the first {len(outcome.failures):,}"
+    more_text = f"\n\nand {more:,} more; the marker lists {named}" if more else ""
     return _table(("Object", "Operation", "Error"), rows) + more_text
 
 

@@ -96,6 +96,14 @@ def cli() -> None:
     help="Refuse to write out more missing chunks than that, which a zarr2 copy may need for their "
     "fill values.",
 )
+@click.option(
+    "--retry-for",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=300,
+    show_default=True,
+    help="How long a store that does not answer is waited for.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--flow", is_flag=True, help="Run as a Prefect flow.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

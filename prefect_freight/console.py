@@ -369,5 +369,6 @@ def _rows(report: ExportReport) -> list[tuple[str, str]]:
         "Objects there already": report.objects_skipped,
         "Objects deleted": report.objects_deleted,
         "Objects failed": report.objects_failed,
+        "Objects not begun": report.objects_not_begun,
     }
     return [*summary_rows(report), *((name, f"{n:,}") for name, n in more.items() if n)]

@@ -16,6 +16,8 @@ The tree::
     ├── LockedError              another export is under way; wait until it has ended
     ├── StorageFullError         make room and run the same command again
     ├── TransientError           try again
+    │   └── ExhaustedError       tried again already, a few times
+    │       └── UnavailableError the store did not answer for as long as it was waited for
     ├── IncompleteError          the export stopped; run the same command again
     │   └── UnsoundError         what it relied on is missing: all must be copied again
     ├── IntegrityError           what lies at the destination is not what was written
@@ -113,6 +115,16 @@ class TransientError(FreightError):
     """The store or the network failed in a way that may be over soon: it may be retried."""
 
     kind: ClassVar[str] = "transient"
+
+
+class ExhaustedError(TransientError):
+    """It was tried again already, and trying once more at once is in vain; later it may succeed."""
+
+
+class UnavailableError(ExhaustedError):
+    """The store did not answer anybody for as long as it was to be waited for."""
+
+    kind: ClassVar[str] = "unavailable"
 
 
 class IncompleteError(FreightError):

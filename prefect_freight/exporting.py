@@ -37,6 +37,7 @@ from prefect_freight.events import (
 from prefect_freight.model import (
     KEEP_RUNS,
     MAX_FILL_CHUNKS,
+    RETRY_FOR_S,
     SECTION_ROWS,
     ExportReport,
     Format,
@@ -63,6 +64,7 @@ from prefect_freight.steps.verify_copy import verify_copy
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store, with_checksums
+from prefect_freight.waits import Waits
 
 MAX_CONCURRENCY = 256
 ROUND_TEXT = {
@@ -93,27 +95,28 @@ def run_export(
     up and the error raised: as `IncompleteError` with the report, or as it is if it is none of
     ours (an interrupt).
     """
-    destination = checked(destination, options)
+    waits = Waits(source, checked(destination, options), options.retry_for, runner.tell)
+    source, destination = waits.source, waits.destination
     snapshot = runner.step(resolve, source, ref)
     runner.tell(Resolved(snapshot))
     job = runner.step(look_at_job, source, destination, snapshot, options)
     runner.tell(Opened(job))
     if job.already_whole and is_marked(destination, job):
         return _already_whole(destination, job, runner)
-    with hold_lock(destination, runner.tell, lease=lease) as lock:
-        destination = lock.destination  # all that is written from here on is written under it
+    with hold_lock(waits.unwaiting, runner.tell, lease=lease) as lock:
+        destination = waits.hold(lock)  # all that is written from here on is written under it
         # Looked at again: another export may have ended between the look and the lock.
         job = runner.step(open_job, source, destination, snapshot, options)
         if job.already_whole:
             mark_again(destination, job)
             return _already_whole(destination, job, runner)
         try:
-            return _Attempt(source, destination, job, runner, lock).run()
+            return _Attempt(waits, job, runner, lock).run()
         except UnsoundError as error:
             # Once is enough: an attempt that relies on no earlier record cannot be unsound.
             runner.tell(Notice(f"{error}: doing so, all of it is copied anew"))
             job = runner.step(open_job, source, destination, snapshot, options)
-            return _Attempt(source, destination, job, runner, lock).run()
+            return _Attempt(waits, job, runner, lock).run()
 
 
 def _already_whole(destination: Store, job: Job, runner: Runner) -> ExportReport:
@@ -125,10 +128,9 @@ def _already_whole(destination: Store, job: Job, runner: Runner) -> ExportReport
 class _Attempt:
     """One attempt at an opened export: what is planned, and what came of it up to now."""
 
-    def __init__(
-        self, source: Source, destination: Store, job: Job, runner: Runner, lock: Lock
-    ) -> None:
-        self._source, self._destination, self._job = source, destination, job
+    def __init__(self, waits: Waits, job: Job, runner: Runner, lock: Lock) -> None:
+        self._source, self._destination, self._job = waits.source, waits.destination, job
+        self._waits = waits
         self._runner, self._lock = runner, lock
         self._manifest: Manifest | None = None
         self._plan: Plan | None = None
@@ -184,6 +186,8 @@ class _Attempt:
         require_done(units, phase)
 
     def _fail(self, error: BaseException) -> ExportReport:
+        if not isinstance(error, UnsoundError):
+            self._waits.end()  # or an interrupt would wait with those who wait
         # First of all: once the destination says so, and once another export gets the lock, no unit
         # may put anything any more.
         self._total += self._runner.stop()
@@ -204,7 +208,7 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
     """
     if outcome.failures:
         first = outcome.failures[0]
-        more = f" and {len(outcome.failures) - 1} more" if len(outcome.failures) > 1 else ""
+        more = f" and {outcome.failed - 1} more" if outcome.failed > 1 else ""
         raise IncompleteError(
             f"could not {first.action} {first.key!r}{more}: {first.message}. What was moved is "
             "recorded; run the same command again to move the rest"
@@ -239,6 +243,7 @@ def export(
     section_rows: int = SECTION_ROWS,
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
+    retry_for: float = RETRY_FOR_S,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
@@ -264,6 +269,9 @@ def export(
     `keep_runs` runs stay, and older ones as long as the copy relies on them. More missing chunks
     than `max_fill_chunks` that a Zarr 2 copy needs written out are refused.
 
+    A store that does not answer is waited for, up to `retry_for` seconds since its last answer,
+    with a `Notice` at each try. An object that fails while others pass is not.
+
     `on_event` is called in the export's own threads, which wait for it; an error that it raises is
     logged once and stops nothing, an interrupt stops the export.
 
@@ -283,6 +291,7 @@ def export(
         section_rows=section_rows,
         keep_runs=keep_runs,
         max_fill_chunks=max_fill_chunks,
+        retry_for=retry_for,
         on_event=on_event,
     )
     source, destination = _opened(source, source_config, destination, config)
@@ -350,6 +359,7 @@ def plan_options(
     section_rows: int = SECTION_ROWS,
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
+    retry_for: float = RETRY_FOR_S,
     on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one."""
@@ -360,6 +370,8 @@ def plan_options(
             raise InputError(f"expected {name} of at least 1, found {number}")
     if max_fill_chunks < 0:
         raise InputError(f"expected max_fill_chunks of at least 0, found {max_fill_chunks}")
+    if not retry_for >= 0:
+        raise InputError(f"expected retry_for of 0 seconds or more, found {retry_for}")
     if format_ == "zarr3alpha":
         on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
         format_ = "zarr3"
@@ -381,6 +393,7 @@ def plan_options(
         section_rows,
         keep_runs,
         max_fill_chunks,
+        retry_for,
     )
 
 

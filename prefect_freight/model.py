@@ -21,6 +21,8 @@ CONTROL_AREA = ".freight"
 SECTION_ROWS = 250_000
 KEEP_RUNS = 20
 MAX_FILL_CHUNKS = 10_000_000
+MAX_FAILURES_NAMED = 1000
+RETRY_FOR_S = 300.0
 
 MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"
 """Keys of the objects that say whether a copy is whole (RE2)."""
@@ -132,6 +134,8 @@ class Options:
     """Runs whose records are kept though nothing refers to them any more."""
     max_fill_chunks: int = MAX_FILL_CHUNKS
     """Chunks of fill values that may be written out at most."""
+    retry_for: float = RETRY_FOR_S
+    """Seconds for which a store that does not answer is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,11 @@ class Outcome:
     """Objects that the ledger said were there already."""
     deleted: int = 0
     failures: tuple[Failure, ...] = ()
+    """What failed, the first `MAX_FAILURES_NAMED` of it: of a store that is gone it may be all."""
+    unnamed: int = 0
+    """How many failed beside those."""
+    unnamed_transient: bool = False
+    """Some of the unnamed may be retried."""
     gave_up: bool = False
     """Nothing works any more, a store is gone or full: no other unit is worth beginning."""
 
@@ -258,14 +267,30 @@ class Outcome:
         """How many objects are as they are wanted."""
         return self.transferred + self.skipped + self.deleted
 
+    @property
+    def failed(self) -> int:
+        """How many could not be moved."""
+        return len(self.failures) + self.unnamed
+
+    @property
+    def transient(self) -> bool:
+        """Some of what failed may be retried."""
+        return self.unnamed_transient or any(failure.transient for failure in self.failures)
+
     def __add__(self, other: "Outcome") -> "Outcome":
         """Return the outcome of both."""
+        room = MAX_FAILURES_NAMED - len(self.failures)
+        named, unnamed = other.failures[:room], other.failures[room:]
         return Outcome(
             self.transferred + other.transferred,
             self.bytes + other.bytes,
             self.skipped + other.skipped,
             self.deleted + other.deleted,
-            self.failures + other.failures,
+            self.failures + named if named else self.failures,
+            self.unnamed + other.unnamed + len(unnamed),
+            self.unnamed_transient
+            or other.unnamed_transient
+            or any(failure.transient for failure in unnamed),
             self.gave_up or other.gave_up,
         )
 
@@ -297,6 +322,8 @@ class ExportReport:
     resumed: bool
     notes: tuple[str, ...] = ()
     """What a reader of the copy ought to know, such as foreign objects that were left in place."""
+    objects_not_begun: int = 0
+    """Objects that are neither done nor failed, of an export that stopped before their turn."""
 
     @property
     def whole(self) -> bool:

@@ -1,31 +1,78 @@
-"""Trying again: the only place that does, and only for errors that may be retried."""
+"""Trying again: the only place that does, and only for errors that may be retried.
+
+How long a store that does not answer at all is waited for is the matter of whoever uses it: an
+export has a patience (`prefect_freight.patience`) for each of its two places.
+"""
 
 import random as _random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
 
-from prefect_freight.errors import TransientError
+from prefect_freight.errors import ExhaustedError, TransientError
+
+ATTEMPTS = 6
+BASE_S, CAP_S = 0.1, 10.0
+
+
+class Retries(Protocol):
+    """Somebody else's rule for trying again."""
+
+    def retrying[T](self, operation: Callable[[], T]) -> T:
+        """Return what `operation` returns."""
+        ...
+
+
+_RULE: ContextVar[Retries | None] = ContextVar("freight_retries", default=None)
+
+
+@contextmanager
+def retried_by(rule: Retries) -> Iterator[None]:
+    """Have `retrying` follow a rule in this thread: for what retries inside, such as a listing."""
+    token = _RULE.set(rule)
+    try:
+        yield
+    finally:
+        _RULE.reset(token)
+
+
+def pause_before(
+    attempt: int,
+    random: Callable[[], float] = _random.random,
+    base_s: float = BASE_S,
+    cap_s: float = CAP_S,
+) -> float:
+    """Return the seconds to wait before the n-th attempt, from 2 on.
+
+    A random part of `min(cap_s, base_s * 2 ** (attempt - 1))` ("full jitter"), so that many threads
+    that failed together do not come back together.
+    """
+    return random() * min(cap_s, base_s * 2.0 ** (attempt - 1))
 
 
 def retrying[T](
     operation: Callable[[], T],
     *,
-    attempts: int = 6,
-    base_s: float = 0.1,
-    cap_s: float = 10.0,
+    attempts: int = ATTEMPTS,
+    base_s: float = BASE_S,
+    cap_s: float = CAP_S,
     sleep: Callable[[float], None] = time.sleep,
     random: Callable[[], float] = _random.random,
 ) -> T:
     """Return what `operation` returns, called again after each `TransientError`.
 
-    Before attempt `n` it waits up to `min(cap_s, base_s * 2**n)` seconds, a random part of that
-    ("full jitter"), so that many threads that failed together do not come back together. The error
-    of the last attempt is raised, and any other error at once.
+    The error of the last attempt is raised, and any other error at once; so is an error of what was
+    retried already inside (`ExhaustedError`), or attempts would multiply.
     """
-    # An operation that retries by itself must not be given to this one: attempts would multiply.
-    for attempt in range(attempts - 1):
+    if (rule := _RULE.get()) is not None:
+        return rule.retrying(operation)
+    for attempt in range(2, attempts + 1):
         try:
             return operation()
+        except ExhaustedError:
+            raise
         except TransientError:
-            sleep(random() * min(cap_s, base_s * 2.0 ** (attempt + 1)))
+            sleep(pause_before(attempt, random, base_s, cap_s))
     return operation()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from prefect_freight.model import Outcome
 
@@ -16,8 +17,8 @@ class UnitIncompleteError(Exception):
     def __str__(self) -> str:
         if not self.outcome.failures:
             return f"stopped when {self.outcome.done} objects were done"
-        first, *more = self.outcome.failures
-        others = f" and {len(more)} more" if more else ""
+        first, more = self.outcome.failures[0], self.outcome.failed - 1
+        others = f" and {more} more" if more else ""
         return f"could not {first.action} {first.key!r}{others}: {first.message}"
 
     __repr__ = __str__  # Prefect logs and stores the repr, and a thousand failures are no message
@@ -25,7 +26,7 @@ class UnitIncompleteError(Exception):
     @property
     def transient(self) -> bool:
         """Trying again may help: some of the failures may be retried, and only they are moved."""
-        return any(failure.transient for failure in self.outcome.failures)
+        return self.outcome.transient
 
 
 class Attempts:
@@ -65,16 +66,16 @@ class Attempts:
 def combine(earlier: Outcome, again: Outcome) -> Outcome:
     """Return the outcome of an attempt and the next one, which skips what the first one moved.
 
-    >>> combine(Outcome(transferred=3, bytes=30, skipped=1), Outcome(1, 10, skipped=4))
-    Outcome(transferred=4, bytes=40, skipped=1, deleted=0, failures=(), gave_up=False)
+    >>> both = combine(Outcome(transferred=3, bytes=30, skipped=1), Outcome(1, 10, skipped=4))
+    >>> both.transferred, both.bytes, both.skipped
+    (4, 40, 1)
     """
     # What the earlier attempt moved is in the ledger, so the next one skips it.
     done = earlier.transferred + earlier.deleted
-    return Outcome(
-        earlier.transferred + again.transferred,
-        earlier.bytes + again.bytes,
-        max(earlier.skipped, again.skipped - done),
-        earlier.deleted + again.deleted,
-        again.failures,
-        again.gave_up,
+    return replace(
+        again,  # whose failures are those that are left
+        transferred=earlier.transferred + again.transferred,
+        bytes=earlier.bytes + again.bytes,
+        skipped=max(earlier.skipped, again.skipped - done),
+        deleted=earlier.deleted + again.deleted,
     )

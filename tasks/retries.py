@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from prefect_freight.errors import TransientError
+from prefect_freight.errors import TransientError, UnavailableError
 from prefect_freight.tasks.attempts import UnitIncompleteError
 
 
@@ -15,6 +15,8 @@ def may_be_retried(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -
     """Return whether the error that ended an attempt may be retried."""
     # By the error itself and not by its text, which a server may have written.
     match state.result(raise_on_failure=False):
+        case UnavailableError():
+            return False  # it was waited for already, as long as the export's `retry_for`
         case TransientError():
             return True
         case UnitIncompleteError() as error:
@@ -25,7 +27,8 @@ def may_be_retried(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -
 
 STEP: dict[str, Any] = {
     "retries": 5,
-    # 2, 4, 8, 16, 32 s: beside the engine's own retries, an outage of a minute or two is outlived.
+    # 2, 4, 8, 16, 32 s: for what failed while others passed, and may pass a little later. A store
+    # that answers nobody is waited for inside the step, and the task is not retried after that.
     "retry_delay_seconds": exponential_backoff(backoff_factor=2),
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": may_be_retried,

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "house.svg"
 PACKAGE = "prefect_freight"
-GROUND = ("errors", "model", "events", "retry", "config")
+GROUND = ("errors", "model", "events", "retry", "patience", "config")
 FLOORS = (
     GROUND,
     ("plan",),
@@ -25,7 +25,7 @@ FLOORS = (
     ("control", "sources"),
     ("formats", "blocks"),
     ("steps",),
-    ("runner", "verifying", "pruning", "tasks"),
+    ("runner", "verifying", "pruning", "tasks", "waits"),
     ("exporting",),
     ("flows",),
     ("cli", "serving", "console", "demo", "examples", "convenience", "__main__"),

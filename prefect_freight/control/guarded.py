@@ -5,60 +5,42 @@ step has to know of the lock, and none can forget it. Each request looks at the 
 sent, each attempt of a retry too; what was sent already can't be called back.
 """
 
-from collections.abc import Iterable, Iterator
-
-import pyarrow as pa
+from collections.abc import Iterable
 
 from prefect_freight.control.lease import Lease, Permit, Watch
 from prefect_freight.stores import Store
+from prefect_freight.stores.wrapping import Wrapping
 
 
-class GuardedStore:
+class GuardedStore(Wrapping):
     """A store whose changes need a permit; pickled for another process, it gets one of its own."""
 
     def __init__(self, store: Store, permit: Permit, owner: str, lease: Lease) -> None:
-        self._store, self._permit = store, permit
-        self._owner, self._lease = owner, lease
+        super().__init__(store)
+        self._permit, self._owner, self._lease = permit, owner, lease
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _watched, (self._store, self._owner, self._lease)
-
-    @property
-    def url(self) -> str:
-        """That of the store."""
-        return self._store.url
-
-    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Return bytes of an object."""
-        return self._store.read(key, offset, length)
-
-    def read_tagged(self, key: str) -> tuple[bytes, str | None]:
-        """Return an object and its entity tag."""
-        return self._store.read_tagged(key)
+        return _watched, (self.inner, self._owner, self._lease)
 
     def write(self, key: str, data: bytes) -> None:
         """Put an object."""
         self._permit.check()
-        self._store.write(key, data)
+        self.inner.write(key, data)
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one."""
         self._permit.check()
-        return self._store.write_new(key, data)
+        return self.inner.write_new(key, data)
 
     def replace(self, key: str, data: bytes, tag: str | None) -> bool:
         """Put an object in place of the one with this tag."""
         self._permit.check()
-        return self._store.replace(key, data, tag)
+        return self.inner.replace(key, data, tag)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects."""
         self._permit.check()
-        self._store.delete(keys)
-
-    def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
-        """Yield objects."""
-        return self._store.list(prefix, without=without)
+        self.inner.delete(keys)
 
 
 def _watched(store: Store, owner: str, lease: Lease) -> GuardedStore:

@@ -58,10 +58,15 @@ class Lock:
         self._clock = clock
         self._renewals = Renewals(lease, taken_at, clock)
         self._count = 0
-        self.destination: Store = GuardedStore(destination, self._renewals, holder.owner, lease)
+        self._lease = lease
+        self.destination = self.guard(destination)
         """What is written while the lock is held is written through this."""
         self._thread = threading.Thread(target=self._renew, name="freight-lock", daemon=True)
         self._thread.start()
+
+    def guard(self, store: Store) -> Store:
+        """Return a store of the same place that can be written only while the lock is held."""
+        return GuardedStore(store, self._renewals, self._holder.owner, self._lease)
 
     def check(self) -> None:
         """Raise `LockedError` if somebody took the lock over meanwhile."""

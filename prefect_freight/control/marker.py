@@ -29,13 +29,15 @@ def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
 def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequence[str]) -> str:
     """Put the marker of a failed export; return its key.
 
-    It has a line per failed operation, at most `MAX_LINES`, and then `lines`; only the first of
-    them where there is no room for more.
+    It has a line per failed operation that the outcome names, and then `lines`, at most `MAX_LINES`
+    in all; only the first of them where there is no room for more.
     """
     failed = [
         f"{failure.action} {failure.key} from {failure.location}: {failure.message}"
         for failure in outcome.failures
     ]
+    if outcome.unnamed:
+        failed.append(f"and {outcome.unnamed} more failed")
     text_lines = [line.replace("\n", " ") for line in [*failed, *lines]]
     # The success marker may have been written, if what failed is the very last step.
     retrying(lambda: destination.delete([job.marker]))

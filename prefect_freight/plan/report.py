@@ -55,7 +55,7 @@ def plan_report(
         bytes_transferred=outcome.bytes,
         objects_skipped=outcome.skipped + (plan.known if plan else 0),
         objects_deleted=outcome.deleted,
-        objects_failed=len(outcome.failures),
+        objects_failed=outcome.failed,
         seconds=round(seconds, 3),
         bytes_per_second=round(outcome.bytes / seconds, 1) if seconds else 0.0,
         rounds={r.value: sum(u.objects for u in units if u.round == r) for r in Round},
@@ -63,4 +63,13 @@ def plan_report(
         marker=job.marker if whole else job.failure_marker,
         resumed=job.resumed,
         notes=notes,
+        objects_not_begun=0 if whole else count_not_begun(plan, outcome),
     )
+
+
+def count_not_begun(plan: Plan | None, outcome: Outcome) -> int:
+    """Return how many of the planned objects are neither done nor failed.
+
+    An object whose batch could not be recorded may be counted twice, so it is that many at least.
+    """
+    return max(0, plan.objects - outcome.done - outcome.failed) if plan else 0

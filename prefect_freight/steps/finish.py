@@ -12,15 +12,17 @@ from prefect_freight.control.state import count_copy
 from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
-from prefect_freight.plan.report import plan_report, unchecked_note
+from prefect_freight.plan.report import count_not_begun, plan_report, unchecked_note
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Flushing, Store
+from prefect_freight.stores.wrapping import innermost
 
 LINES_IN_MESSAGE = 5
 REMOVE_TAKEN = (
     "Remove what is not of the copy and run the same command again, or have it deleted by "
     "--on-existing replace"
 )
+NOT_BEGUN = "{} objects were not begun"
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
 
 
@@ -48,8 +50,9 @@ def finish(
             report,
         )
     report = _report(job, plan, outcome, whole=True, notes=notes)
-    if isinstance(destination, Flushing):
-        retrying(destination.flush)
+    disk = innermost(destination)
+    if isinstance(disk, Flushing):
+        retrying(disk.flush)
     write_success(destination, job, outcome)
     _close(destination, job, report, "whole", plan, outcome)
     with suppress(FreightError):  # the copy is whole, and the next export removes what is left
@@ -74,18 +77,21 @@ def fail(
     """
     if isinstance(error, IncompleteError) and error.report is not None:
         return error.report
-    report = _report(job, plan, outcome, whole=False)
+    not_begun = count_not_begun(plan, outcome)
+    notes = (NOT_BEGUN.format(not_begun),) if not_begun else ()
+    report = _report(job, plan, outcome, whole=False, notes=notes)
     if not locked:
         return report
     line = str(error) if isinstance(error, FreightError) else type(error).__name__
     try:
+        lines = [line, *notes]
         if isinstance(error, UnsoundError):
             # First, and before the repair begins: what is unsound must neither be resumed nor
             # relied on, or the next run would do as this one did.
             _close(destination, job, report, "unsound", plan, outcome)
-            write_failure(destination, job, outcome, [line])
+            write_failure(destination, job, outcome, lines)
         else:
-            write_failure(destination, job, outcome, [line])
+            write_failure(destination, job, outcome, lines)
             _close(destination, job, report, "failed", plan, outcome)
     except FreightError:
         # The store that failed the export may well fail this too; the run's record stays open.

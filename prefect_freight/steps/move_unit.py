@@ -16,11 +16,13 @@ import pyarrow as pa
 from prefect_freight.control.diff import read_diff
 from prefect_freight.control.ledger import BatchRecord, Ledger
 from prefect_freight.errors import (
+    ExhaustedError,
     FreightError,
     InternalError,
     LockedError,
     StorageFullError,
     TransientError,
+    UnavailableError,
 )
 from prefect_freight.events import Moved, OnEvent, ignore_event, tolerant
 from prefect_freight.model import Action, Failure, Job, Outcome, Unit
@@ -157,14 +159,14 @@ class _Mover:
     def _move_entry(self, batch: "_Batch", entry: dict[str, Any]) -> None:
         try:
             with self._budget.take(entry["size"]):
-                checksum = retrying(lambda: self._do(entry))
+                checksum = self._do(entry)
         except _NotBegun:
             batch.fail(entry["key"])
-            if self._gave_up is not None:
-                self._add(Outcome(failures=(_failure(entry, self._gave_up),)))
         except Exception as error:  # noqa: BLE001 - a thread's error would be lost
             batch.fail(entry["key"])
-            self._failed(entry, error)
+            # Nobody knows what would have become of one that was waited for until the unit's end.
+            if not (isinstance(error, ExhaustedError) and self._stopped()):
+                self._failed(entry, error)
         except BaseException:
             batch.fail(entry["key"])
             raise
@@ -173,15 +175,26 @@ class _Mover:
             self._succeeded(entry)
 
     def _do(self, entry: dict[str, Any]) -> str:
-        """Move an object; return the MD5 of what was put, or an empty text."""
-        if self._ended():
-            raise _NotBegun  # not the error that ended the unit, which may be one to try again
+        """Move an object; return the MD5 of what was put, or an empty text.
+
+        Each request is retried alone. An attempt at both, the read and the put, would fail twice as
+        often as one at either, and all six of them 64 times as often.
+        """
+        key = entry["key"]
         if entry["action"] == Action.DELETE:
-            self._destination.delete([entry["key"]])
+            self._retried(lambda: self._destination.delete([key]))
             return ""
-        data = self._carrier.read(entry)
-        self._destination.write(entry["key"], data)
+        data = self._retried(lambda: self._carrier.read(entry))
+        self._retried(lambda: self._destination.write(key, data))
         return bytes(entry["checksum"] or md5(data)).hex()
+
+    def _retried[T](self, request: Callable[[], T]) -> T:
+        def attempt() -> T:
+            if self._ended():
+                raise _NotBegun  # not the error that ended the unit, which may be one to try again
+            return request()
+
+        return retrying(attempt)
 
     def _succeeded(self, entry: dict[str, Any]) -> None:
         deleted = entry["action"] == Action.DELETE
@@ -232,7 +245,8 @@ def _failure(entry: Mapping[str, Any], error: FreightError) -> Failure:
         entry["location"] or "the manifest",
         error.kind,
         str(error),
-        isinstance(error, TransientError),
+        # A store that was waited for in vain has had its time.
+        isinstance(error, TransientError) and not isinstance(error, UnavailableError),
     )
 
 

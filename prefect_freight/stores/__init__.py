@@ -5,12 +5,12 @@ A store is a flat name space of objects under one root, the store's URL. Keys ar
 that the bytes of both take the same way in and the same errors come out.
 
 `urls` turns a path or URL into a store of `local`, `s3` or `fsspec`; `pages` makes the columns of
-their listings, `sorting` puts these in order; `overlay` is a store over another one, for dry runs;
-`locations` tells what lies above a store, and whether two are at one service.
-Not promised: any order of a listing, that an object lasts through a power failure (but see
-`Flushing`), any atomic change of more than one object, and that `write_new` and `replace` are
-atomic: of what fsspec opens, on a file system without locks, on an S3 service without conditional
-puts, two callers at once may both be told that they did it.
+their listings, `sorting` puts these in order; `overlay` is a store over another one, for dry runs,
+and `patient` one that is waited for; `locations` tells what lies above a store, and whether two are
+at one service. Not promised: any order of a listing, that an object lasts through a power failure
+(but see `Flushing`), any atomic change of more than one object, and that `write_new` and `replace`
+are atomic: of what fsspec opens, on a file system without locks, on an S3 service without
+conditional puts, two callers at once may both be told that they did it.
 """
 
 from collections.abc import Iterable, Iterator

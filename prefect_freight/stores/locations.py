@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 from prefect_freight.stores import Store
+from prefect_freight.stores.wrapping import innermost
 
 DISKS = frozenset({"file", "local", "sftp", "ssh", "ftp", "smb", "hdfs", "webhdfs", "dbfs"})
 """Schemes of what has folders, so that no file can lie where a folder is."""
@@ -37,8 +38,8 @@ class Served(Protocol):
 
 def ancestors(store: Store) -> Iterator[Store]:
     """Yield the places that the store's root lies in, the nearest first."""
-    above: Store | None = store
-    if not isinstance(store, Nested) and urlsplit(store.url).scheme == "file":
+    above: Store | None = innermost(store)
+    if not isinstance(above, Nested) and urlsplit(store.url).scheme == "file":
         from prefect_freight.stores.local import LocalStore
 
         above = LocalStore(unquote(urlsplit(store.url).path))
@@ -57,13 +58,15 @@ def is_same_service(one: object, other: object) -> bool:
     Addresses are compared as they are written, but that all names of this machine are one: two
     names of one service are taken for two.
     """
-    addresses = [thing.endpoint for thing in (one, other) if isinstance(thing, Served)]
+    places = map(innermost, (one, other))
+    addresses = [place.endpoint for place in places if isinstance(place, Served)]
     return len(addresses) < 2 or _service(addresses[0]) == _service(addresses[1])
 
 
 def endpoint_of(store: Store) -> str:
     """Return the address of a store's service, `""` where it does not tell one."""
-    return store.endpoint if isinstance(store, Served) else ""
+    place = innermost(store)
+    return place.endpoint if isinstance(place, Served) else ""
 
 
 def comparable(url: str) -> str:

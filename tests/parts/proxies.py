@@ -105,6 +105,8 @@ class FaultProxy:
         self.arrived: Counter[tuple[str, str]] = Counter()
         """By method and key: those that the server did."""
         self.faults: Counter[Fault] = Counter()
+        self.met: Counter[tuple[str, str]] = Counter()
+        """By method and key: those that met a fault."""
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fault-proxy", daemon=True)
@@ -132,7 +134,7 @@ class FaultProxy:
     def forget(self) -> None:
         """Start counting anew, without faults."""
         self.rules = []
-        for counter in (self.requests, self.arrived, self.faults):
+        for counter in (self.requests, self.arrived, self.faults, self.met):
             counter.clear()
 
     def _run(self) -> None:
@@ -219,6 +221,7 @@ class FaultProxy:
         for rule in self.rules:
             if rule.meets(method, key, self._rng):
                 self.faults[rule.fault] += 1
+                self.met[method, key] += 1
                 return rule.fault
         return None
 

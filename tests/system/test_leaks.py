@@ -21,7 +21,7 @@ LOUD = (
 def export_loudly(cwd: Path, *args: object) -> str:
     """Run an export that fails, with every log on; return all that it said and wrote."""
     done = subprocess.run(
-        [sys.executable, "-c", LOUD, "export", *map(str, args), "--json"],
+        [sys.executable, "-c", LOUD, "export", *map(str, args), "--retry-for", "1", "--json"],
         env=os.environ | {"RUST_LOG": "debug", "ICECHUNK_LOG": "debug", "RUST_BACKTRACE": "1"},
         cwd=cwd,
         capture_output=True,

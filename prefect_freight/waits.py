@@ -1,0 +1,57 @@
+"""The two places of an export, waited for: each by a patience of its own.
+
+One clock for both would be set back by every answer of the source while the destination is gone.
+"""
+
+from contextlib import suppress
+
+from prefect_freight.control.holder import LOCK
+from prefect_freight.control.lock import Lock
+from prefect_freight.errors import NotFoundError
+from prefect_freight.events import Notice, OnEvent
+from prefect_freight.patience import Patience
+from prefect_freight.sources import Source
+from prefect_freight.sources.waited import patient_source
+from prefect_freight.stores import Store
+from prefect_freight.stores.patient import PatientStore, UnwaitingStore
+
+
+class Waits:
+    """A source and a destination whose operations wait, up to `retry_for` seconds."""
+
+    def __init__(
+        self, source: Source, destination: Store, retry_for: float, on_event: OnEvent
+    ) -> None:
+        def tell(text: str) -> None:
+            on_event(Notice(text))
+
+        self._reads = Patience(source.storage_url, retry_for, tell)
+        self._writes = Patience(destination.url, retry_for, tell)
+        self._raw = destination
+        self.source = patient_source(source, self._reads)
+        self.destination = PatientStore(destination, self._writes)
+        self.unwaiting = UnwaitingStore(destination, self._writes)
+        """The destination for the lock: who renews it must not wait behind an outage."""
+
+    def hold(self, lock: Lock) -> Store:
+        """Return the destination as it can be written only while the lock is held.
+
+        And have the lock looked at after each wait, before anything is written again.
+
+        It may have lived out its lease meanwhile. Where nobody could take it, since the store
+        answered nobody, it is ours still, and the export goes on.
+        """
+
+        def require_lock() -> None:
+            with suppress(NotFoundError):  # which the lock says better
+                self.unwaiting.read(LOCK)
+            lock.check()
+
+        self._writes.ask_after_waits(require_lock)
+        self.destination = PatientStore(lock.guard(self._raw), self._writes)
+        return self.destination
+
+    def end(self) -> None:
+        """Wait for nothing any more."""
+        self._reads.end()
+        self._writes.end()

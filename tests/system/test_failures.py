@@ -1,0 +1,60 @@
+"""What failed is counted exactly, and named up to a bound."""
+
+import json
+from pathlib import Path
+
+import pytest
+from histories import History, create, data
+from runners import Run
+from scripted import ScriptedStore, by_the_book
+
+from prefect_freight.errors import AccessError, IncompleteError
+from prefect_freight.model import MAX_FAILURES_NAMED, Action, Failure, Outcome
+from prefect_freight.stores.urls import open_store
+
+CHUNKS = 2 * MAX_FAILURES_NAMED + 400
+
+
+def failure(key: str, *, transient: bool = False) -> Failure:
+    return Failure(key, Action.DELETE, "the manifest", "access", "may not", transient)
+
+
+def test_a_hundred_thousand_failures_are_counted_and_a_thousand_named() -> None:
+    total = Outcome()
+    for number in range(100_000):
+        total += Outcome(failures=(failure(str(number)),))
+    assert (total.failed, len(total.failures)) == (100_000, MAX_FAILURES_NAMED)
+    assert (total.failures[-1].key, total.transient) == (str(MAX_FAILURES_NAMED - 1), False)
+    both = total + total + Outcome(failures=(failure("last", transient=True),))
+    assert (both.failed, len(both.failures), both.transient) == (200_001, MAX_FAILURES_NAMED, True)
+
+
+def test_more_failures_than_are_named_are_moved_by_the_next_run(
+    export: Run, tmp_path: Path
+) -> None:
+    history = History(tmp_path / "repository")
+    history.commit(create("a", CHUNKS, chunks=(1,)))
+    store = ScriptedStore(open_store(str(tmp_path / "copy")))
+
+    def refuse(operation: str, key: str) -> None:
+        if operation == "write" and key.startswith("a/") and key[-1] in "02468":
+            raise AccessError("may not write")
+
+    store.script = refuse
+    with pytest.raises(IncompleteError, match=f"and {CHUNKS // 2 - 1} more: may not") as caught:
+        export(str(history.path), store)
+    report = caught.value.report
+    assert report is not None
+    assert report.objects_failed == CHUNKS // 2
+    lines = store.inner.read(report.marker).decode().splitlines()
+    named = [line for line in lines if line.startswith("put a/")]
+    assert (len(named), lines[MAX_FAILURES_NAMED]) == (
+        MAX_FAILURES_NAMED,
+        f"and {CHUNKS // 2 - MAX_FAILURES_NAMED} more failed",
+    )
+    (recorded,) = (tmp_path / "copy").glob(".freight/*/report.json")
+    assert json.loads(recorded.read_text())["objects_failed"] == CHUNKS // 2
+    store.script = by_the_book
+    again = export(str(history.path), store)
+    assert again.objects_skipped == CHUNKS // 2
+    assert len(data(tmp_path / "copy")) >= CHUNKS
