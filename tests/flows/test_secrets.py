@@ -19,7 +19,7 @@ from prefect.client.schemas.actions import BlockDocumentCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flow_engine import run_flow
-from prefect.logging.handlers import APILogHandler
+from prefect.logging.handlers import APILogWorker
 from prefect.utilities.callables import parameter_schema
 from servers import S3Server
 
@@ -164,7 +164,7 @@ def run_of(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
             deployment = deployed(enforced=False)
             started = client.create_flow_run_from_deployment(deployment, parameters=parameters)
             run_flow(export_repo, started, started.parameters, return_type="state")
-            APILogHandler.flush()
+            APILogWorker.drain_all(timeout=30)
             ended = client.read_flow_run(started.id)
             logs = client.read_logs(LogFilter(flow_run_id={"any_": [started.id]}))
             runs = FlowRunFilter(id=FlowRunFilterId(any_=[started.id]))

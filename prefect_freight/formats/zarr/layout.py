@@ -44,7 +44,9 @@ class ZarrLayout:
         self._targets = [_plan(node, format_) for node in nodes]
         self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
         contents = {node.path: node.content for node in nodes}
-        self._things = [_array_thing(t, contents[path]) for path, t in self._arrays.items()]
+        self._chunk_components = [
+            _chunks_component(t, contents[path]) for path, t in self._arrays.items()
+        ]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -60,7 +62,7 @@ class ZarrLayout:
     def components(self) -> Sequence[Component]:
         """The chunks of each array, in the order of their paths, then all metadata."""
         groups = [target.path for target in self._targets if isinstance(target, TargetGroup)]
-        return [*self._things, Component(METADATA, "", {"groups": groups})]
+        return [*self._chunk_components, Component(METADATA, "", {"groups": groups})]
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:
         """Yield the chunks of an array by their coordinates, or documents, deepest first."""
@@ -103,11 +105,13 @@ def _plan(node: Node, format_: Format) -> Target:
     return plan(node.path, node.document, format_)
 
 
-def _array_thing(array: TargetArray, content: str) -> Component:
+def _chunks_component(array: TargetArray, content: str) -> Component:
     reading = reading_of(array.documents)
     # What the fill is made of: to encode it takes memory, which an array without missing chunks,
     # or with too many, need not have.
     fill = json.dumps(array.fill, default=_fields) if array.fill is not None else None
+    # All that chunk keys, sizes and fills follow from: the node's own document is not enough, since
+    # fill chunks come from the format's rules too.
     made_of: list[Any] = [content, array.path, array.grid, reading.identity, fill]
     origin = digest(json.dumps(made_of).encode()) if content else ""
     facts = {"reading": dataclasses.asdict(reading)}
@@ -125,4 +129,5 @@ def _depth_position(path: str) -> str:
     True
     """
     depth = path.count("/") + 1 if path else 0
+    # Positions sort as texts, so the depth is counted from below.
     return f"{MAX_DEPTH - depth:04d}"
