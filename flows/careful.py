@@ -6,6 +6,7 @@ the parameters refuses the plain cases at the server, and what is left is refuse
 """
 
 import logging
+from pathlib import PurePath
 from typing import Any, cast
 
 from prefect import Flow
@@ -24,8 +25,8 @@ class CarefulFlow[**P, R](Flow[P, R]):
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return what Prefect stores; raises `ConfigError` if a place holds credentials."""
         for name in PLACES:
-            if isinstance(parameters.get(name), str):
-                refuse_credentials(parameters[name])
+            if isinstance(parameters.get(name), str | PurePath):
+                refuse_credentials(str(parameters[name]))
         return super().serialize_parameters(parameters)
 
     def with_options(self, **options: Any) -> "CarefulFlow[P, R]":

@@ -7,15 +7,19 @@ one row: no name, log, artifact or error repeats it.
 import secrets
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fixtures_prefect import PrefectServer
 from prefect.client.orchestration import get_client
+from prefect.client.schemas import FlowRun
 from prefect.client.schemas.actions import BlockDocumentCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.flow_engine import run_flow
+from prefect.logging.handlers import APILogWorker
 from prefect.utilities.callables import parameter_schema
 from servers import S3Server
 
@@ -145,65 +149,64 @@ def test_the_server_refuses_parameters_with_credentials(
     assert hidden.encode() not in prefect_server.written()
 
 
-def run_of(deployment: Any, environment: dict[str, str], **parameters: Any) -> tuple[Any, str]:
-    """Run a deployment as a worker does; return the flow run, and what all else told of it."""
-    with get_client(sync_client=True) as client:
-        started = client.create_flow_run_from_deployment(deployment, parameters=parameters)
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect.flow_engine"],
-        env=environment | {"PREFECT__FLOW_RUN_ID": str(started.id)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    with get_client(sync_client=True) as client:
-        ended = client.read_flow_run(started.id)
-        logs = client.read_logs(LogFilter(flow_run_id={"any_": [started.id]}))
-        runs = FlowRunFilter(id=FlowRunFilterId(any_=[started.id]))
-        artifacts = client.read_artifacts(flow_run_filter=runs)
-    shown = [ended.name, *ended.tags, repr(ended.state), *(log.message for log in logs)]
-    shown += [f"{artifact.key} {artifact.description} {artifact.data}" for artifact in artifacts]
-    return ended, "\n".join([done.stdout, done.stderr, *shown])
+type Ran = tuple[FlowRun, str]
 
 
+@pytest.fixture
+def run_of(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Return what runs a deployment as a worker's process does: the run, and all that told of it.
+
+    All but its parameters, as they were stored.
+    """
+
+    def run(**parameters: Any) -> Ran:
+        with get_client(sync_client=True) as client:
+            deployment = deployed(enforced=False)
+            started = client.create_flow_run_from_deployment(deployment, parameters=parameters)
+            run_flow(export_repo, started, started.parameters, return_type="state")
+            APILogWorker.drain_all(timeout=30)
+            ended = client.read_flow_run(started.id)
+            logs = client.read_logs(LogFilter(flow_run_id={"any_": [started.id]}))
+            runs = FlowRunFilter(id=FlowRunFilterId(any_=[started.id]))
+            artifacts = client.read_artifacts(flow_run_filter=runs)
+        shown = [ended.name, *ended.tags, repr(ended.state), *(log.message for log in logs)]
+        shown += [f"{one.key} {one.description} {one.data}" for one in artifacts]
+        assert logs
+        return ended, "\n".join([*capfd.readouterr(), *shown])
+
+    return run
+
+
+@pytest.mark.usefixtures("prefect_server")
 @urls
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_a_run_of_stored_credentials_repeats_them_nowhere(
-    prefect_server: PrefectServer, weather: Path, tmp_path: Path, url: str, side: str
+    run_of: Callable[..., Ran], weather: Path, tmp_path: Path, url: str, side: str
 ) -> None:
     hidden = canary()
     places = {"source": str(weather), "destination": str(tmp_path / "copy")}
-    run, said = run_of(
-        deployed(enforced=False),
-        prefect_server.environment | {"PREFECT_LOGGING_LEVEL": "DEBUG"},
-        **places | {side: url.format(hidden)},
-    )
+    run, said = run_of(**places | {side: url.format(hidden)})
     assert run.state_name == "Failed"
     assert hidden in run.parameters[side]  # Prefect has them: nobody could take that back
     assert "change the password" in said
     assert hidden not in said
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_wrong_parameter_does_not_show_the_others(
-    prefect_server: PrefectServer, weather: Path
+    run_of: Callable[..., Ran], weather: Path
 ) -> None:
     hidden = canary()
     inline = {"url": "s3://bucket/copy", "access_key_id": "k", "secret_access_key": hidden}
-    run, said = run_of(
-        deployed(enforced=False),
-        prefect_server.environment,
-        source=str(weather),
-        destination=inline,
-        concurrency=0,
-    )
+    run, said = run_of(source=str(weather), destination=inline, concurrency=0)
     assert run.state_name == "Failed"
     assert "concurrency" in said
     assert hidden not in said
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_a_block_with_a_password_in_its_url_repeats_it_nowhere(
-    prefect_server: PrefectServer, weather: Path
+    run_of: Callable[..., Ran], weather: Path
 ) -> None:
     hidden, name = canary(), f"block-{secrets.token_hex(4)}"
     ObjectStore(url="memory://x").save("any", overwrite=True)
@@ -219,11 +222,6 @@ def test_a_block_with_a_password_in_its_url_repeats_it_nowhere(
         )
     by_id = {"$ref": {"block_document_id": str(document.id)}}
     for destination in (f"block:object-store/{name}", by_id):
-        run, said = run_of(
-            deployed(enforced=False),
-            prefect_server.environment,
-            source=str(weather),
-            destination=destination,
-        )
+        run, said = run_of(source=str(weather), destination=destination)
         assert run.state_name == "Failed", said
         assert hidden not in said

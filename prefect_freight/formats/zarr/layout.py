@@ -107,11 +107,11 @@ def _plan(node: Node, format_: Format) -> Target:
 
 def _chunks_component(array: TargetArray, content: str) -> Component:
     reading = reading_of(array.documents)
-    # All that chunk keys, sizes and fills follow from: the node's own document is not enough, since
-    # fill chunks come from the format's rules too.
     # What the fill is made of: to encode it takes memory, which an array without missing chunks,
     # or with too many, need not have.
     fill = json.dumps(array.fill, default=_fields) if array.fill is not None else None
+    # All that chunk keys, sizes and fills follow from: the node's own document is not enough, since
+    # fill chunks come from the format's rules too.
     made_of: list[Any] = [content, array.path, array.grid, reading.identity, fill]
     origin = digest(json.dumps(made_of).encode()) if content else ""
     facts = {
