@@ -1,5 +1,6 @@
 """The export of a repository as a flow: `prefect_freight.exporting`, run by Prefect."""
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from prefect import flow, get_run_logger
@@ -34,6 +35,10 @@ def _newer_name(format_: Any) -> Any:
     return Format.ZARR3.value
 
 
+def _as_text(place: Any) -> Any:
+    return str(place) if isinstance(place, PurePath) else place
+
+
 def _run_name() -> str:
     given = flow_run.parameters
     source, destination = (place_of(given[name]) for name in ("source", "destination"))
@@ -46,8 +51,8 @@ def _run_name() -> str:
     task_runner=RUNNER,
 )
 def export_repo(
-    source: IcechunkRepository | ObjectStore | str,
-    destination: ObjectStore | str,
+    source: Annotated[IcechunkRepository | ObjectStore | str, BeforeValidator(_as_text)],
+    destination: Annotated[ObjectStore | str, BeforeValidator(_as_text)],
     ref: str = "main",
     from_ref: str | None = None,
     rounds: list[str] | None = None,
@@ -74,7 +79,8 @@ def export_repo(
             any fsspec URL, or block:object-store/NAME.
         ref: Branch, tag or snapshot id. A branch is exported as it is when the run starts.
         from_ref: Move only the difference to the copy of this ref, which lies there; last is
-            whichever was exported there last, or nothing. Empty moves everything.
+            whichever was exported there last, or nothing. None moves everything; a field that is
+            left empty takes the deployment's own value.
         rounds: Regular expressions (RE2), in order. Chunks or objects whose key matches one of
             them, anywhere, move when all that match none are there, and those of the next one after
             them; such keys are deleted before the others change. With (^|/)_SUCCESS$, for example,
@@ -116,6 +122,7 @@ def run_export_flow(
     Where no server is configured, Prefect's embedded one starts, and gets the time that it needs.
     Raises what `prefect_freight.exporting.export` raises.
     """
+    # A block passed as an object stays in this process; Prefect stores its fields masked.
     given_source = source_block(source, source_config) if source_config else source
     given_destination = ObjectStore.from_config(destination, config) if config else destination
     with temporary_settings(

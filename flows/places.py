@@ -18,6 +18,7 @@ def open_given_source(given: IcechunkRepository | ObjectStore | str) -> Source:
     """
     if isinstance(given, str) and not given.startswith(SCHEME):
         return open_source(given)
+    # A store has objects and no history, so as a source it is one of plain objects.
     block = load_reference(given) if isinstance(given, str) else given
     if isinstance(block, ObjectStore):
         return PlainObjects(block.url, block.to_config())

@@ -45,6 +45,7 @@ class Progress:
 
     def show(self, outcome: Outcome) -> None:
         """Show what was done so far, unless it was shown just now; the end of it always."""
+        # At most one request a second, however fast units end: the server serves other flows too.
         now, done = self._clock(), outcome.done
         last = done >= self._plan.objects
         text = progress_text(done, self._plan, outcome.bytes, now - self._began)

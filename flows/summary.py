@@ -1,5 +1,6 @@
 """What a flow run shows of an export: names, tags, artifacts. Pure text; no Prefect."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from prefect_freight.plan.numbers import format_bytes, format_duration, format_r
 
 MAX_FAILURES_SHOWN = 20
 MAX_NAME = 40
+MAX_SLUG = 80
 MAX_CELL = 300
 
 
@@ -21,6 +23,7 @@ def short_name(place: str) -> str:
     if place.startswith("block:"):
         return place.rsplit("/", 1)[-1]
     parts = urlsplit(place)
+    # The last part alone: users and passwords stand before the path, tokens behind it.
     last = parts.path.rstrip("/").rsplit("/", 1)[-1] or parts.hostname or "?"
     return last if len(last) <= MAX_NAME else last[: MAX_NAME - 1] + "…"
 
@@ -28,11 +31,22 @@ def short_name(place: str) -> str:
 def artifact_key(prefix: str, place: str) -> str:
     """Return a key that groups the artifacts of one destination: `[a-z0-9-]` is all that may be.
 
+    It is made of all of the destination, since many have the same last part; a digest tells apart
+    what looks alike without the characters that a key cannot have.
+
+    >>> artifact_key("export", "s3://bucket/k1/ocean")
+    'export-bucket-k1-ocean'
     >>> artifact_key("export", "s3://bucket/Weather_v2.zarr")
-    'export-weather-v2-zarr'
+    'export-bucket-weather-v2-zarr-3ad9bf'
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", short_name(place).lower()).strip("-")
-    return f"{prefix}-{slug}" if slug else prefix
+    parts = urlsplit(place)
+    # Without user and password, which are refused later: nothing shows them before either.
+    path = f"{parts.hostname or ''}/{parts.path}" if parts.scheme else place
+    slug = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
+    if slug != re.sub("/+", "-", path).strip("-") or len(slug) > MAX_SLUG:
+        mark = hashlib.blake2b(path.encode(), digest_size=3).hexdigest()
+        slug = f"{slug[-MAX_SLUG:].strip('-')}-{mark}".lstrip("-")
+    return f"{prefix}-{slug}"
 
 
 def run_tags(job: Job) -> list[str]:
@@ -82,6 +96,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
         ("Source", _code(report.source)),
         ("Ref", _code(report.ref)),
         ("Snapshot", _code(report.snapshot)),
+        ("Difference to", _code(report.base_snapshot) if report.base_snapshot else "nothing: all"),
         ("Destination", _code(report.destination)),
         ("Format", report.format),
         ("Marker", _code(report.marker)),
@@ -99,6 +114,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
 
 
 def _failures(failures: Sequence[Failure]) -> str:
+    # An artifact is read by people and held in Prefect's database, where megabytes hurt.
     rows = [(_code(f.key), f.action.value, f.message) for f in failures[:MAX_FAILURES_SHOWN]]
     more = len(failures) - len(rows)
     more_text = f"\n\nand {more:,} more; the marker lists them all" if more else ""
@@ -112,6 +128,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     """Return text that ends neither its cell nor its line."""
+    # A message may hold what a server said: lines and bars of its own would break the table.
     one_line = " ".join(text.split())
     short = one_line if len(one_line) <= MAX_CELL else one_line[: MAX_CELL - 1] + "…"
     return short.replace("|", "\\|")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from prefect_freight.examples import examples
+
 if TYPE_CHECKING:
     from prefect_freight.config import StoreConfig
     from prefect_freight.model import ExportReport
@@ -31,7 +33,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(epilog=examples("export"))
 @click.argument("source")
 @click.argument("destination")
 @click.option("--ref", default="main", show_default=True, help="Branch, tag or snapshot id.")
@@ -100,9 +102,10 @@ def export(
 ) -> None:
     """Make DESTINATION a plain copy of a snapshot of SOURCE.
 
-    SOURCE is an Icechunk repository: a path, s3://bucket/prefix, or the same with icechunk+ before
-    it; or plain objects, for --format objects: any file://, s3:// or other URL with objects+ before
-    it. DESTINATION is a path, file:// or s3:// URL, any fsspec URL, or block:object-store/NAME.
+    SOURCE is an Icechunk repository: a path, s3://bucket/prefix, the same with icechunk+ before it,
+    or a saved block, block:icechunk-repository/NAME; or plain objects, for --format objects: any
+    file://, s3:// or other URL with objects+ before it. DESTINATION is a path, file:// or s3://
+    URL, any fsspec URL, or block:object-store/NAME.
     """
     configs = {"config": _read_config(config), "source_config": _read_config(source_config)}
     if dry_run:
@@ -113,7 +116,7 @@ def export(
     _show(report, as_json=as_json)
 
 
-@cli.command()
+@cli.command(epilog=examples("status"))
 @click.argument("destination")
 @click.option("--config", type=click.Path(), help="YAML with the destination's credentials.")
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
@@ -132,7 +135,7 @@ def status(destination: str, config: str | None, *, as_json: bool) -> None:
         print_status(record)
 
 
-@cli.command()
+@cli.command(epilog=examples("verify"))
 @click.argument("destination")
 @click.option("--source", help="Compare the manifest with this repository's snapshot too.")
 @click.option("--values", is_flag=True, help="Decode source and copy, and compare the values.")
@@ -175,7 +178,7 @@ def blocks() -> None:
     """Credentials in Prefect blocks."""
 
 
-@blocks.command()
+@blocks.command(epilog=examples("register"))
 @click.argument("file", type=click.Path())
 def register(file: str) -> None:
     """Save the blocks that the YAML file FILE describes to the Prefect server."""
@@ -185,7 +188,7 @@ def register(file: str) -> None:
         click.echo(reference)
 
 
-@cli.command()
+@cli.command(epilog=examples("demo"))
 @click.argument("directory", default="freight-demo", type=click.Path())
 def demo(directory: str) -> None:
     """Make a small Icechunk repository in DIRECTORY and export it, as a Prefect flow.

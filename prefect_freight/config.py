@@ -72,6 +72,7 @@ class StoreConfig:
             _check_endpoint(self.endpoint_url)
         plain = (self.endpoint_url or "").startswith("http://")
         if plain and self.allow_http is None:
+            # Frozen for all others; whoever writes http:// has said that it may be plain.
             object.__setattr__(self, "allow_http", True)
         if plain and self.allow_http is False:
             raise ConfigError(
@@ -84,6 +85,7 @@ class StoreConfig:
             )
         if self.session_token is not None and self.access_key_id is None:
             raise ConfigError("expected access_key_id beside session_token, found none")
+        # Of two ways one would be ignored without a word, and nobody knows which.
         ways = {
             "access_key_id": self.access_key_id is not None,
             "profile": self.profile is not None,
@@ -123,6 +125,7 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
         refusal = ConfigError(f"expected a YAML file at {path}, found something that is not UTF-8")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
+        # The place alone: the parser's own message quotes the line, which may be a secret's.
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         refusal = ConfigError(f"expected YAML in {path}{where}, found something else")
     else:

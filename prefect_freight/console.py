@@ -6,14 +6,15 @@ All of it goes to standard error, so that standard output holds the result alone
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
-from prefect_freight.control.status import Status
+from prefect_freight.control.runs import Run
+from prefect_freight.control.status import RunStatus, Status
 from prefect_freight.events import Event, Moved, Notice, Planned, StepEnded, StepStarted
 from prefect_freight.model import ExportReport, Preview
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
@@ -21,6 +22,8 @@ from prefect_freight.verifying import Verification
 
 REFRESH_S = 0.1
 PLAIN_LINE_EVERY_S = 10.0
+NARROW = 120
+"""Columns below which a table of runs would fold the ids that people copy."""
 WIDE = 160
 """Columns of a table that goes to a file or another program."""
 
@@ -50,6 +53,7 @@ class Progressing:
         seconds = self._clock() - self._began if self._began is not None else 0.0
         done = self.objects / self.total_objects if self.total_objects else 0.0
         left = f"{format_duration(seconds / done - seconds)} left" if done else ""
+        # What is left of a plan that is done is the verification, whose time nobody knows.
         left = "" if done >= 1 else left
         return (
             f"{self.objects}/{self.total_objects} objects  "
@@ -155,6 +159,7 @@ class PlainLines:
 
     def _say(self, text: str) -> None:
         self._printed_at = time.monotonic()
+        # At once, since who reads a pipe or a log wants to know now that it still moves.
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own output
 
 
@@ -196,31 +201,65 @@ def print_preview(preview: Preview) -> None:
 def print_status(status: Status) -> None:
     """Print the exports that a destination has seen on standard output."""
     console = Console()
+    # Else rich takes 80 columns for a file, and folds what a script wants to find in a line.
     if not console.is_terminal:
         console = Console(width=WIDE)
     console.print(f"Exports at {status.destination}", highlight=False, soft_wrap=True)
     if not status.runs:
         console.print("None.", highlight=False)
         return
-    table = Table()
-    for name in ("", "Run", "State", "Ref", "Snapshot", "Format", "Progress", "Began", "By"):
-        table.add_column(name, overflow="fold")
-    for run_status in status.runs:
-        run = run_status.run
-        progress = "-" if run_status.objects is None else f"{run_status.done}/{run_status.objects}"
-        began = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(run.started_at))
-        current = "current" if run_status.is_current else ""
-        who = f"{run.user}@{run.host}"
-        table.add_row(
-            current, str(run.sequence), run.state, run.ref, run.snapshot, run.format, progress,
-            began, who,
-        )  # fmt: skip
-    console.print(table)
+    if console.width < NARROW:
+        _print_runs(console, status.runs)
+    else:
+        console.print(_runs_table(status.runs))
     if status.holder and status.holder.is_dead:
         ended = f"Interrupted: {status.holder}, which is gone. Run the same command again to go on"
         console.print(ended, highlight=False, soft_wrap=True)
     elif status.holder:
         console.print(f"Under way: {status.holder}", highlight=False, soft_wrap=True)
+
+
+def _runs_table(runs: Sequence[RunStatus]) -> Table:
+    table = Table()
+    for name in ("", "Run", "State", "Ref", "Snapshot", "Format", "Progress", "Began (UTC)", "By"):
+        table.add_column(name, overflow="fold")
+    for run_status in runs:
+        run, current = run_status.run, "current" if run_status.is_current else ""
+        table.add_row(
+            current, str(run.sequence), run.state, run.ref, run.snapshot, run.format,
+            _progress(run_status), _began(run), _who(run),
+        )  # fmt: skip
+    return table
+
+
+def _print_runs(console: Console, runs: Sequence[RunStatus]) -> None:
+    """Print lines, which a narrow terminal breaks where it likes, as no table is readable there."""
+    for run_status in runs:
+        run = run_status.run
+        current = ", current" if run_status.is_current else ""
+        head = f"Run {run.sequence}, {run.state}{current}: {run.ref} as {run.format}"
+        progress = f"{_progress(run_status)} objects"
+        for line in (
+            head,
+            f"  snapshot {run.snapshot}",
+            f"  {progress}, began {_began(run)} UTC",
+            f"  by {_who(run)}",
+        ):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _progress(run_status: RunStatus) -> str:
+    if run_status.objects is None:
+        return "-"
+    return f"{run_status.done:,}/{run_status.objects:,}"
+
+
+def _began(run: Run) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(run.started_at))
+
+
+def _who(run: Run) -> str:
+    return f"{run.user}@{run.host}"
 
 
 def print_verification(verification: Verification) -> None:
@@ -260,4 +299,4 @@ def _rows(report: ExportReport) -> list[tuple[str, str]]:
         "Objects deleted": report.objects_deleted,
         "Objects failed": report.objects_failed,
     }
-    return [*summary_rows(report), *((name, str(n)) for name, n in more.items() if n)]
+    return [*summary_rows(report), *((name, f"{n:,}") for name, n in more.items() if n)]

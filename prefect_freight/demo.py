@@ -8,6 +8,7 @@ import base64
 import os
 import struct
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,7 @@ def make_repository(path: str) -> "icechunk.Repository":
             f"expected no folder or an empty one at {path}, found {os.listdir(path)[0]!r} in it. "
             "Give another directory"
         )
+    # Its warning about local disks and many writers is not for who looks at a demonstration.
     icechunk.set_logs_filter(os.environ.get("ICECHUNK_LOG", "error"))
     repository = icechunk.Repository.create(icechunk.local_filesystem_storage(path))
     first = _commit(repository, "Surface fields of the first two days", _write_surface)
@@ -66,12 +68,17 @@ def run_demo(directory: str) -> None:
 
 def _next_steps(repository: str, copy: str, marker: str) -> str:
     bin_, other = _bin(), os.path.join(os.path.dirname(copy), "v1.zarr")
+    with_xarray = (
+        f"""
+  {bin_}python -c "import xarray; print(xarray.open_zarr('{copy}', group='surface'))\""""
+        if find_spec("xarray")
+        else ""
+    )
     return f"""
 The copy is in {copy}, a plain Zarr 2 store; {marker} there means that it is whole.
 
 Open it:
-  {bin_}python -c "import zarr; print(zarr.open_group('{copy}', mode='r').tree())"
-  {bin_}python -c "import xarray; print(xarray.open_zarr('{copy}', group='surface'))"
+  {bin_}python -c "import zarr; print(zarr.open_group('{copy}', mode='r').tree())"{with_xarray}
 
 Try next:
   {bin_}freight export {repository} {copy}
@@ -88,6 +95,7 @@ Try next:
 def _bin() -> str:
     """Return what has to stand before this environment's commands, as they are found from here."""
     folder = os.path.dirname(sys.executable)
+    # What is printed is to be pasted: it has to work in the shell that the user has here.
     if folder in os.environ.get("PATH", "").split(os.pathsep):
         return ""
     near = os.path.relpath(folder)

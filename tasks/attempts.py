@@ -46,6 +46,7 @@ class Attempts:
 
     def run(self, attempt: Callable[[Callable[[], bool]], Outcome]) -> Outcome:
         """Return what all attempts up to this one came to; `attempt` is told when to stop."""
+        # Held while objects move: `stop` waits here for the attempt under way to end.
         with self._under_way:
             self.outcome = combine(self.outcome, attempt(self._stopped.is_set))
             return self.outcome
@@ -67,6 +68,7 @@ def combine(earlier: Outcome, again: Outcome) -> Outcome:
     >>> combine(Outcome(transferred=3, bytes=30, skipped=1), Outcome(1, 10, skipped=4))
     Outcome(transferred=4, bytes=40, skipped=1, deleted=0, failures=(), gave_up=False)
     """
+    # What the earlier attempt moved is in the ledger, so the next one skips it.
     done = earlier.transferred + earlier.deleted
     return Outcome(
         earlier.transferred + again.transferred,

@@ -142,6 +142,7 @@ def move_unit(
         )
 
     outcome = (attempts or Attempts()).run(attempt)
+    # Raised, though the outcome says it all: by a failed attempt alone Prefect tries again.
     if outcome.failures or outcome.gave_up or outcome.done < unit.objects:
         raise UnitIncompleteError(outcome)
     return outcome

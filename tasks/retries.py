@@ -13,6 +13,7 @@ from prefect_freight.tasks.attempts import UnitIncompleteError
 
 def may_be_retried(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
     """Return whether the error that ended an attempt may be retried."""
+    # By the error itself and not by its text, which a server may have written.
     match state.result(raise_on_failure=False):
         case TransientError():
             return True

@@ -57,6 +57,7 @@ def _scattered(
         if part.is_borrowed:
             continue
         table = read_table(destination, f"{diff.area}/{part.key}", ["action", "part", "row"])
+        # A delete has no checksum; a put without a row is of what withdraws others, and no copy's.
         put = pa.compute.equal(table["action"], Action.PUT.value).to_numpy()
         numbers, rows = (table[name].to_numpy() for name in ("part", "row"))
         checksums = list(_checksums(ledger, part))

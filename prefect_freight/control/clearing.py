@@ -22,6 +22,7 @@ def remove_old_runs(destination: Store, job: Job) -> int:
     manifest = read_manifest(destination, job.area)
     if manifest is None:
         return 0
+    # Only this manifest counts: older ones list sections of copies that lie there no more.
     needed = needed_areas(manifest)
     # Of another export nothing is at risk: this one holds the lock, and has just become the last.
     newest_old = job.sequence - job.options.keep_runs
@@ -52,5 +53,6 @@ def _keys_below(destination: Store, prefix: str) -> Iterator[str]:
 
 
 def _delete(destination: Store, keys: Iterable[str]) -> None:
+    # A DeleteObjects request takes a thousand keys.
     for batch in itertools.batched(keys, KEYS_PER_DELETE):
         retrying(lambda batch=batch: destination.delete(batch))  # type: ignore[misc]

@@ -84,6 +84,7 @@ class ManifestReader:
             if rows.stop >= 0:
                 table = table.slice(rows.first, rows.stop - rows.first)
             elif rows.stop == ROWS_OF_NODE:
+                # A part of version 1 has rows of many arrays, not one behind the other.
                 nodes = self.read_part(f"{area}/{part.key}", ("node",))["node"]
                 table = table.filter(pc.equal(nodes, section.name))
             if "round" in columns:
@@ -99,6 +100,8 @@ class ManifestReader:
             if "checksum" in columns:
                 table = _with_checksums(table, self._read_checksums(key))
             self._tables[key, columns] = table
+            # A handful: those of the section's areas that are read in turns, and not a whole
+            # manifest.
             while len(self._tables) > PARTS_IN_MEMORY:
                 self._tables.popitem(last=False)
         self._tables.move_to_end((key, columns))

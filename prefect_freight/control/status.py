@@ -61,6 +61,7 @@ def _newest_runs(destination: Store, last: Run | None) -> list[Run]:
 
 def _status(destination: Store, run: Run, last: Run | None) -> RunStatus:
     is_current = last is not None and run.sequence == last.sequence
+    # Its record has the numbers from when it ended; then nothing else need be read.
     if run.objects is not None:
         done = run.objects if run.state == "whole" else run.done
         return RunStatus(run, run.objects, done, is_current)

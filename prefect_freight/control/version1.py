@@ -26,6 +26,7 @@ def manifest_from_version1(
         Section(path, "", "", {"reading": record["reading"]}, (record["area"],), 0)
         for path, record in index["arrays"].items()
     ]
+    # Without content or count: unknown is compared always, so nothing is believed of it.
     sections.append(Section(METADATA, "", "", {}, (area,), 0))
     parts = []
     for part in index["parts"]:

@@ -45,6 +45,7 @@ class ObjectsLayout:
     @property
     def components(self) -> Sequence[Component]:
         """One, whose entries are always read: listing them is what the snapshot is."""
+        # An origin would have to vouch for the listing, and the only thing that does is a listing.
         return [Component(OBJECTS, "")]
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:  # noqa: ARG002
@@ -84,6 +85,8 @@ class ObjectsOrdering:
 
     def early_deletes(self, keys: pa.Array, nodes: pa.Array) -> pa.BooleanArray:  # noqa: ARG002
         """Say of each key whether it is the folder of a new key, or lies below one."""
+        # Far more often nothing is in the way: what can be told by folders is told before keys are
+        # read.
         early = pc.is_in(keys, self._folders)
         below = _folders(keys)
         vanished = below.filter(pc.invert(pc.is_in(below, self._folders)))
@@ -126,6 +129,7 @@ def _folders(keys: pa.Array) -> pa.Array:
     >>> _folders(pa.array(["a", "b/c/d", "b/e"])).to_pylist()
     ['b', 'b/c']
     """
+    # Level by level, since most keys of a level share their folder: all after the first is small.
     levels = (parents.unique().drop_null() for parents in _parents(keys))
     folders = pa.concat_arrays([_no_keys(), *levels]).unique()
     return folders.take(pc.sort_indices(folders))

@@ -36,6 +36,7 @@ def plan_batches(sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     numbers = np.zeros(len(sizes), np.int64)
     start = number = 0
     while start < len(sizes):
+        # By the running total: a loop over millions of entries would cost as much as moving them.
         by_bytes = int(np.searchsorted(total, total[start] + MAX_BATCH_BYTES, side="right")) - 1
         stop = min(start + MAX_BATCH_OBJECTS, max(by_bytes, start + 1))
         numbers[start:stop] = number
@@ -69,6 +70,8 @@ def plan_units(
     """
     objects = sum(n for n, _ in batches)
     total = sum(size for _, size in batches)
+    # Twice the share: a unit may be closed by its bytes long before it has its objects, and the
+    # other way round, so by either alone there could be twice as many units.
     enough_objects = max(MIN_UNIT_OBJECTS, -(-objects * 2 // (MAX_UNITS - 1)))
     enough_bytes = max(MIN_UNIT_BYTES, -(-total * 2 // (MAX_UNITS - 1)))
     units: list[Unit] = []
@@ -76,6 +79,8 @@ def plan_units(
     for number, (batch_objects, batch_bytes) in enumerate(batches):
         n, size = n + batch_objects, size + batch_bytes
         if n >= enough_objects or size >= enough_bytes or number == len(batches) - 1:
+            # Phases come in turns in the manifest, so none knows how many batches there are before
+            # it.
             start = phase * BATCHES_PER_PHASE
             units.append(Unit(round_, start + first, start + number + 1, n, size, phase))
             first, n, size = number + 1, 0, 0

@@ -32,5 +32,6 @@ class Differences:
     def add_wrong(self, key: str, reason: str) -> None:
         """Count an object that is not what it should be."""
         self.wrong += 1
+        # All are counted, the first are named: of a copy of millions everything may be wrong.
         if len(self.wrong_keys) < MAX_KEYS_NAMED:
             self.wrong_keys.append((key, reason))

@@ -31,6 +31,7 @@ class Join:
     """Compares wanted entries, some at a time, with recorded ones."""
 
     def __init__(self, recorded: pa.Table) -> None:
+        # Once, and not at each comparison: taking rows out of many chunks costs by the chunk.
         recorded = recorded.combine_chunks()
         self._keys = combined(recorded["key"])
         self._content = combined(recorded["content"])
@@ -48,6 +49,7 @@ class Join:
             return no_rows(len(keys)), pa.nulls(len(keys), pa.binary())
         rows = self._rows_of(keys)
         self._wanted[rows.drop_null().to_numpy()] = True
+        # What is not recorded is null here, and null equals nothing.
         same = pc.fill_null(pc.equal(self._content.take(rows), content), False)
         kept = pc.and_(same, pc.not_equal(content, ""))
         checksums = pc.if_else(kept, self._checksums.take(rows), pa.scalar(None, pa.binary()))
@@ -65,6 +67,7 @@ class Join:
             self._next = stop
             return pa.array(np.arange(first, stop, dtype=np.int64))
         rows = pc.index_in(keys, self._keys).cast(pa.int64())
+        # Behind the last one that was found: after a gap both sides go side by side again.
         last = pc.max(rows).as_py()
         self._next = self._next if last is None else last + 1
         return rows

@@ -24,6 +24,7 @@ def format_duration(seconds: float) -> str:
     >>> format_duration(3_725), format_duration(39), format_duration(0.25)
     ('1 h 2 min', '39 s', '0.2 s')
     """
+    # A tenth matters to who tries a small export, and to nobody after that.
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -46,7 +47,7 @@ def format_rate(size: float, seconds: float) -> str:
 def summary_rows(report: ExportReport) -> list[tuple[str, str]]:
     """Return the summary of an export, as names and values."""
     return [
-        ("Objects transferred", str(report.objects_transferred)),
+        ("Objects transferred", f"{report.objects_transferred:,}"),
         ("Data transferred", format_bytes(report.bytes_transferred)),
         ("Export time", format_duration(report.seconds)),
         ("Transfer rate", format_rate(report.bytes_transferred, report.seconds)),

@@ -38,6 +38,7 @@ def plan_phases(keys: pa.Array, phases: Phases) -> npt.NDArray[np.int64]:
     """
     numbers = np.zeros(len(keys), np.int64)
     if callable(phases):
+        # A call a key is the price of a function, which only callers from Python can give.
         numbers[:] = [phases(key) for key in keys.to_pylist()]
         if len(numbers) and numbers.min() < 0:
             raise InputError(f"expected phases from 0, found {numbers.min()}")

@@ -11,6 +11,8 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
 
     The same command has the same id on any machine.
     """
+    # Neither phases nor the level of verification: they lead to the same copy, and a run may be
+    # resumed with others.
     settings = json.dumps([snapshot.source, snapshot.id, base, options.format.value])
     return hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()
 
@@ -26,6 +28,7 @@ def plan_report(
     notes: tuple[str, ...] = (),
 ) -> ExportReport:
     """Return the report of an export that ended at `ended_at` (seconds since the epoch)."""
+    # The clock may have been set back meanwhile.
     seconds = max(ended_at - job.started_at, 0.0)
     units = plan.units if plan else ()
     return ExportReport(

@@ -21,6 +21,7 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     from prefect_freight.sources.icechunk.source import IcechunkSource
     from prefect_freight.sources.objects import PlainObjects
 
+    # A `+` further right is part of a path, or of a scheme that fsspec knows.
     kind, plus, rest = url.partition("+")
     if plus and "/" not in kind:
         match kind:
@@ -29,6 +30,7 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
             case "objects":
                 return PlainObjects(rest, config)
         raise InputError(f"unknown kind of source {kind!r} in {url!r}; expected {SOURCE_URLS}")
+    # Only now is anything asked of the store: a mistyped kind is told without credentials.
     store = open_store(url, config)
     if _holds_icechunk(store):
         return IcechunkSource(url, config)

@@ -76,6 +76,8 @@ class PlainObjects:
             digest.add(page)
             yield page
         now = digest.text()
+        # Only the end tells: an object that was put behind where the listing was is in it, one that
+        # was put before is not, and neither mixture was ever there.
         if now != snapshot.id:
             raise IntegrityError(
                 f"expected the objects at {self.storage_url} as they were when the export began "
@@ -90,6 +92,7 @@ class PlainObjects:
         """
         if not content:
             return self._store.read(location, offset, size)
+        # The tag that came with these very bytes: one asked for before or after could be of others.
         data, tag = self._store.read_tagged(location)
         if _identity(tag or "", len(data)) != content:
             raise IntegrityError(
@@ -108,6 +111,7 @@ class PlainObjects:
 
     def _list(self) -> Iterator[pa.RecordBatch]:
         area = f"{CONTROL_AREA}/"
+        # Named as a folder, without its thousands of records.
         left_out = [area] if any(page.num_rows for page in self._store.list(area)) else []
         for page in in_key_order(self._store.list(without=area)):
             ours = pc.match_substring_regex(page["key"], MARKER_PATTERN)

@@ -256,3 +256,7 @@ def test_a_store_as_the_source_is_one_of_plain_objects(s3: S3Server, tmp_path: P
         report.source, str(tmp_path / "two"), source_config=s3.config(), format="objects"
     )
     assert (tmp_path / "one" / "a").read_bytes() == (tmp_path / "two" / "a").read_bytes() == b"1"
+
+
+def test_a_path_is_taken_where_a_text_is(weather: Path, tmp_path: Path) -> None:
+    assert export_repo(weather, tmp_path / "copy").whole

@@ -1,5 +1,7 @@
 """What people read of a flow run: names, keys and Markdown."""
 
+import re
+
 import pytest
 
 from prefect_freight.flows.summary import (
@@ -62,13 +64,28 @@ def test_a_place_has_a_short_name_without_credentials(place: str, name: str) -> 
 @pytest.mark.parametrize(
     ("place", "key"),
     [
-        ("s3://bucket/Weather_v2.zarr", "export-weather-v2-zarr"),
-        ("/data/Évora", "export-vora"),
-        ("/data/日本", "export"),
+        ("s3://bucket/k1/ocean", "export-bucket-k1-ocean"),
+        ("file:///data/copy", "export-data-copy"),
+        ("s3://KEY:SECRET@bucket/a", "export-bucket-a"),
     ],
 )
 def test_artifact_keys_have_only_what_prefect_allows(place: str, key: str) -> None:
     assert artifact_key("export", place) == key
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("s3://bucket/k1/ocean", "s3://bucket/k2/ocean"),
+        ("s3://bucket/a_b", "s3://bucket/a-b"),
+        ("file:///data/日本", "file:///data/中国"),
+        (f"s3://b/{'x' * 300}/1/end", f"s3://b/{'x' * 300}/2/end"),
+    ],
+)
+def test_artifacts_of_different_destinations_have_different_keys(one: str, other: str) -> None:
+    keys = {artifact_key("export", one), artifact_key("export", other)}
+    assert len(keys) == 2
+    assert all(re.fullmatch("[a-z0-9-]{1,100}", key) for key in keys)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def to_v2_codecs(codecs: Iterable[Any], data_type: DataType, chunks: Sequence[in
     """
     chain = [parse_named(codec) for codec in codecs]
     axes = list(range(len(chunks)))
+    # Several are allowed in a row; only what they come to together is of interest.
     while chain and chain[0][0] == "transpose":
         axes = _transposed(axes, chain.pop(0)[1].get("order"))
     if not chain:
@@ -102,10 +103,12 @@ def _compressor(name: str, configuration: Mapping[str, Any]) -> dict[str, Any]:
             config = _blosc({key: configuration.get(key, value) for key, value in BLOSC.items()})
         case _ if name.removeprefix("numcodecs.") in NUMCODECS and name.startswith("numcodecs."):
             config = dict(configuration) | {"id": name.removeprefix("numcodecs.")}
+            # As with zstd above: an old reader refuses the key, and the bytes tell it themselves.
             config.pop("checksum", None)
         case _:
             raise UnsupportedNodeError(f"Zarr 2 has no counterpart for the codec {name!r}")
     try:
+        # Tried with what will read it, rather than by a list of what each version of it takes.
         numcodecs.get_codec(config)
     except (ValueError, TypeError) as err:
         raise UnsupportedNodeError(f"the codec {name!r} has a bad configuration: {err}") from err

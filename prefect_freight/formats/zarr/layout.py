@@ -34,7 +34,9 @@ class ZarrLayout:
         self._targets = [_plan(node, format_) for node in nodes]
         self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
         contents = {node.path: node.content for node in nodes}
-        self._things = [_array_thing(t, contents[path]) for path, t in self._arrays.items()]
+        self._chunk_components = [
+            _chunks_component(t, contents[path]) for path, t in self._arrays.items()
+        ]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -50,7 +52,7 @@ class ZarrLayout:
     def components(self) -> Sequence[Component]:
         """The chunks of each array, in the order of their paths, then all metadata."""
         groups = [target.path for target in self._targets if isinstance(target, TargetGroup)]
-        return [*self._things, Component(METADATA, "", {"groups": groups})]
+        return [*self._chunk_components, Component(METADATA, "", {"groups": groups})]
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:
         """Yield the chunks of an array by their coordinates, or documents, deepest first."""
@@ -90,9 +92,11 @@ def _plan(node: Node, format_: Format) -> Target:
     return plan(node.path, node.document, format_)
 
 
-def _array_thing(array: TargetArray, content: str) -> Component:
+def _chunks_component(array: TargetArray, content: str) -> Component:
     reading = reading_of(array.documents)
     fill = digest(array.fill_chunk) if array.fill_chunk is not None else None
+    # All that chunk keys, sizes and fills follow from: the node's own document is not enough, since
+    # fill chunks come from the format's rules too.
     made_of: list[Any] = [content, array.path, array.grid, reading.identity, fill]
     origin = digest(json.dumps(made_of).encode()) if content else ""
     facts = {"reading": dataclasses.asdict(reading)}
@@ -106,4 +110,5 @@ def _depth_position(path: str) -> str:
     True
     """
     depth = path.count("/") + 1 if path else 0
+    # Positions sort as texts, so the depth is counted from below.
     return f"{MAX_DEPTH - depth:04d}"

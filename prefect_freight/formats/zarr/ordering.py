@@ -58,6 +58,7 @@ class ZarrOrdering:
                 pc.equal(documents, self._consolidated),
             )
         )
+        # Also the documents that did not change: what is deleted for a while must come back.
         return Preparation(list(self._away(again)), {METADATA: again})
 
     def _away(self, documents: pa.Array) -> Iterator[tuple[str, Round, pa.RecordBatch]]:
@@ -71,6 +72,7 @@ class ZarrOrdering:
 
     @cached_property
     def _documents_there(self) -> pa.Array:
+        # With those that an unfinished run may have put: a reader can meet them too.
         tables = [*self._state.keys({METADATA}), *self._state.touched(METADATA)]
         keys = pa.concat_arrays(
             [combined(table["key"]) for table in tables] or [_no_keys()]
