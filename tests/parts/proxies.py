@@ -127,9 +127,8 @@ class FaultProxy:
 
     def puts(self, key: str = ".*") -> int:
         """Return how many objects the server was given whose key matches."""
-        return sum(
-            n for (method, k), n in self.arrived.items() if method == "PUT" and re.search(key, k)
-        )
+        arrived = self.arrived.copy()  # which the proxy's thread goes on counting in
+        return sum(n for (method, k), n in arrived.items() if method == "PUT" and re.search(key, k))
 
     def forget(self) -> None:
         """Start counting anew, without faults."""
