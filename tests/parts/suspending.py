@@ -18,7 +18,7 @@ from typing import Any
 
 from prefect_freight.errors import FreightError, TransientError
 
-SETTLE_S = 0.2
+SETTLE_S = 0.5
 WITHIN_S = 120.0
 
 
