@@ -80,7 +80,7 @@ class Foreign:
         """Say that they are replaced."""
         shown = ", ".join(self.keys[:KEYS_IN_MESSAGE])
         dots = ", …" if self.count > KEYS_IN_MESSAGE else ""
-        return f"{self.count} objects there were not ours and were replaced: {shown}{dots}"
+        return f"{self.count} objects there are not ours and are replaced: {shown}{dots}"
 
     def refusal(self, url: str) -> OccupiedError:
         """Return the error that names them."""

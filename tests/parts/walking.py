@@ -299,13 +299,13 @@ class Walk:
         except IntegrityError as error:
             self.steps.append(f"last export -> {error}")
             shutil.rmtree(self.copy / ".freight")
-            options["on_existing"] = "merge"
+            options["on_existing"] = "replace"
             self.run(self.world.source, self.copy, ref=ref, settle_s=0, **options)
             self.removed = True
         except InputError as error:
-            # All that said whose the objects are is gone.
+            # All that said whose the objects are is gone: it cannot be told from somebody else's.
             self.steps.append(f"last export -> {error}")
-            options["on_existing"] = "merge"
+            options["on_existing"] = "replace"
             self.run(self.world.source, self.copy, ref=ref, settle_s=0, **options)
             self.removed = True
         self.tampered = False

@@ -175,7 +175,7 @@ def test_replacing_takes_over_what_is_in_the_way_alone(
     assert sorted(expected.replaced_keys) == sorted(COLLISIONS[format_])
     assert expected.replaced == len(COLLISIONS[format_])
     report = export(history.path, destination, format=format_, on_existing="replace")
-    assert any("were replaced" in note for note in report.notes)
+    assert any("not ours and are replaced" in note for note in report.notes)
     export_at_once(history.path, tmp_path / "fresh", format=format_)
     fresh = data(tmp_path / "fresh")
     own = {k for k in keys_of(destination) if not k.startswith((".freight", "EXPORT_"))}
