@@ -54,19 +54,31 @@ def without_credentials(place: str) -> str:
 
 
 def _dangers(place: str) -> Iterator[str]:
-    decoded = unquote(unquote(place))
+    decoded = _decoded(place)
     for scheme, rest in ADDRESS.findall(place):
         link = LINK_END.split(rest)[0]
         yield from _dangers_of_host(scheme, link)
         if "?" in link or "#" in link:
             yield "a query or a fragment, which may hold some"
-    # A `?` that was spelled %3F belongs to a name; a password is one however it is spelled.
-    for scheme, rest in ADDRESS.findall(decoded):
-        yield from _dangers_of_host(scheme, LINK_END.split(rest)[0])
+    # A `?` that was spelled %3F belongs to a name, but in a URL within another; a password is one
+    # however it is spelled.
+    for match in ADDRESS.finditer(decoded):
+        link = LINK_END.split(match[2])[0]
+        yield from _dangers_of_host(match[1], link)
+        is_nested = not decoded[: match.start()].endswith(("::", "+")) and match.start() > 0
+        if is_nested and ("?" in link or "#" in link):
+            yield "another URL in it, with a query or a fragment"
     if "://" in place and SECRET_FIELD.search(decoded):
         yield "credentials"
     if not place.startswith(("/", ".", "~")) and WITHOUT_SLASHES.search(place):
         yield "what looks like credentials (write a path of this form as ./…)"
+
+
+def _decoded(place: str) -> str:
+    """Return a place without percent signs that spell something, however often they do."""
+    while (plain := unquote(place)) != place:
+        place = plain
+    return place
 
 
 def _dangers_of_host(scheme: str, link: str) -> Iterator[str]:

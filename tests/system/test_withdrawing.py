@@ -129,6 +129,7 @@ def test_every_document_is_valid_at_any_time(
     assert data(tmp_path / "copy") == data(tmp_path / "anew")
 
 
+@pytest.mark.slow
 @formats
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_document_stops_no_full_export(
