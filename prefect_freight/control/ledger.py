@@ -19,6 +19,8 @@ from prefect_freight.stores import Store
 BATCHES_PER_FOLDER = 1000
 """Records in folders, so that a unit lists its own and not those of the whole run."""
 READERS = 16
+BEGUN = "begun"
+"""Folder of a record for each phase that has begun."""
 RECORD_KEY = re.compile(rf"({'|'.join(Round)})/\d{{6,}}/(\d{{9,}})\.json")
 
 
@@ -39,7 +41,7 @@ class Ledger:
 
     def __init__(self, destination: Store, area: str) -> None:
         self._destination = destination
-        self._folder = f"{area}/ledger"
+        self._area, self._folder = area, f"{area}/ledger"
 
     def write(self, round_: Round, batch: int, record: BatchRecord) -> None:
         """Record a batch, in place of what was recorded of it before."""
@@ -53,6 +55,16 @@ class Ledger:
         }
         key = self.key(round_, batch)
         retrying(lambda: self._destination.write(key, json.dumps(data).encode()))
+
+    def begin(self, round_: Round, phase: int) -> None:
+        """Record that something of a phase may be done from now on, before anything of it is.
+
+        Each of its units does so: on a disk the record is there even if the power fails, while
+        those of batches may be lost.
+        """
+        key = f"{self._area}/{BEGUN}/{round_}-{phase}.json"
+        data = json.dumps({"format_version": FORMAT_VERSION}).encode()
+        retrying(lambda: self._destination.write(key, data))
 
     def read(self, unit: Unit) -> dict[int, BatchRecord]:
         """Return the records of the unit's batches, by batch number."""
@@ -99,3 +111,11 @@ def recorded_batches(destination: Store, area: str) -> list[tuple[Round, int]]:
     keys = (key for page in destination.list(prefix) for key in page["key"].to_pylist())
     records = (RECORD_KEY.fullmatch(key.removeprefix(prefix)) for key in keys)
     return [(Round(record[1]), int(record[2])) for record in records if record]
+
+
+def begun_phases(destination: Store, area: str) -> set[tuple[Round, int]]:
+    """Return the phases of which a run may have done something."""
+    prefix = f"{area}/{BEGUN}/"
+    keys = (key for page in destination.list(prefix) for key in page["key"].to_pylist())
+    names = (key.removeprefix(prefix).removesuffix(".json").rpartition("-") for key in keys)
+    return {(Round(round_), int(phase)) for round_, _, phase in names}

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from prefect_freight.control.diff import Diff, read_diff
 from prefect_freight.control.doings import COLUMNS, read_doings, trusted_runs
-from prefect_freight.control.ledger import recorded_batches
+from prefect_freight.control.ledger import begun_phases, recorded_batches
 from prefect_freight.control.manifest import Manifest, read_manifest
 from prefect_freight.control.manifest_reader import ManifestReader, read_table
 from prefect_freight.control.runs import Run
@@ -72,21 +72,21 @@ class State:
     def _begun(self, diff: Diff) -> Diff:
         """Return what of a diff may have been begun: what lies under the rest is not ours.
 
-        A phase begins when all before it are recorded. One more than has a record counts, since
-        the first batch of a phase is recorded at its end, and since a record may have been lost.
+        A phase is recorded as begun before it begins, and begins when all before it are done. A
+        record of a batch says the same, should the other have been lost.
         """
-        if any(not part.slices for part in diff.parts):  # version 1
+        if any(not part.slices for part in diff.parts):  # version 1 recorded no beginnings
             return diff
         recorded = {*recorded_batches(self._destination, diff.area)}
-        order = sorted({part.place for part in diff.parts})
-        with_record = {
+        begun = begun_phases(self._destination, diff.area)
+        places = {
             part.place
             for part in diff.parts
-            if any((part.round, number) in recorded for number in part.numbers)
+            if (part.round, part.phase) in begun
+            or any((part.round, number) in recorded for number in part.numbers)
         }
-        last = max((order.index(place) for place in with_record), default=-1)
-        begun = {*order[: last + 2]}
-        return replace(diff, parts=tuple(part for part in diff.parts if part.place in begun))
+        last = max(places, default=(-1, 0))
+        return replace(diff, parts=tuple(part for part in diff.parts if part.place <= last))
 
     def _read_diff(self, run: Run) -> Diff | None:
         try:

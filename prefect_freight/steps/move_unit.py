@@ -78,6 +78,8 @@ def move_unit(
     carrier = Carrier(source, destination, diff.area)
     mover = _Mover(carrier, destination, ledger, unit, open_batches, on_event, stopped)
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
+    if pending:
+        ledger.begin(unit.round, unit.phase)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
     try:
         for number, entries in diff.read_batches(destination, unit, pending):
