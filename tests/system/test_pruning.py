@@ -81,7 +81,7 @@ def test_the_last_runs_may_be_kept(moving: Moving, keep: int, fewer: int) -> Non
     assert areas(moving) >= {*newest}
 
 
-@pytest.mark.parametrize("changes", [5, 9, 14])
+@pytest.mark.parametrize("changes", [5, 8, 11])
 def test_an_unfinished_run_is_resumed_after_it(moving: Moving, changes: int) -> None:
     moving.commit(*night(moving, 7))
     assert not moving.cut_off(changes, from_ref="last")
