@@ -211,6 +211,8 @@ class Plan:
     """Objects that lie there already as they are wanted."""
     notes: tuple[str, ...] = ()
     """What the format could not express of the snapshot, for the user."""
+    is_damaged: bool = False
+    """Records of what earlier exports put could not be read."""
     replaced: int = 0
     """Objects that are not ours and are put over or deleted, as the user wants it;"""
     replaced_keys: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ is the record of what the run may touch.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,7 +143,7 @@ def read_diff(destination: Store, area: str) -> Diff | None:
     replaced = count, tuple(keys)
     known = index.get("known", 0)
     plan = _plan(parts, index["totals"], index["kept"], notes, replaced, known)
-    return Diff(area, parts, plan)
+    return Diff(area, parts, replace(plan, is_damaged=index.get("is_damaged", False)))
 
 
 def _read_index(destination: Store, key: str) -> Any:
@@ -204,6 +204,8 @@ class DiffWriter:
         notes: Sequence[str] = (),
         replaced: tuple[int, tuple[str, ...]] = (0, ()),
         known: int = 0,
+        *,
+        is_damaged: bool = False,
     ) -> Diff:
         """Write what is left, and the index; return the diff.
 
@@ -216,6 +218,7 @@ class DiffWriter:
         manifest = self._manifest
         notes = (*manifest.notes, *notes)
         plan = _plan(parts, manifest.totals, kept, notes, replaced, known)
+        plan = replace(plan, is_damaged=is_damaged)
         index = {
             "format_version": DIFF_VERSION,
             "parts": [part_to_dict(part) for part in parts],
@@ -224,6 +227,7 @@ class DiffWriter:
             "totals": dict(manifest.totals),
             "notes": notes,
             "replaced": replaced,
+            "is_damaged": is_damaged,
         }
         # Last, and before anything moves: a run without it has touched nothing.
         data = json.dumps(index).encode()

@@ -1,10 +1,12 @@
 """The marker at the destination's root: its name says that the copy is whole, or that it is not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+
+import pyarrow.compute as pc
 
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import StorageFullError
-from prefect_freight.model import Job, Outcome
+from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Job, Outcome
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
@@ -54,9 +56,16 @@ def _first_lines(lines: Sequence[str], count: int) -> str:
     return "\n".join([*lines[:count], *more, ""])
 
 
-def withdraw_markers(destination: Store, runs: Iterable[Run]) -> None:
-    """Remove the markers of earlier runs: from now on the copy that they call whole may change."""
+def withdraw_markers(destination: Store, runs: Sequence[Run]) -> None:
+    """Remove the markers of earlier runs: from now on the copy that they call whole may change.
+
+    Where no record tells of which snapshots they are, all that lie there.
+    """
     keys = {f"EXPORT_{run.snapshot}_{end}" for run in runs for end in ("SUCCESS", "FAILURE")}
+    if not runs or any(run.is_damaged for run in runs):
+        for page in destination.list(without=f"{CONTROL_AREA}/"):
+            is_marker = pc.match_substring_regex(page["key"], MARKER_PATTERN)
+            keys.update(page["key"].filter(is_marker).to_pylist())
     if keys:
         retrying(lambda: destination.delete(sorted(keys)))
 

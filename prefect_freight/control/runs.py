@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prefect_freight.errors import IntegrityError, NotFoundError
+from prefect_freight.errors import NotFoundError
 from prefect_freight.model import CONTROL_AREA, FORMAT_VERSION, Job
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -47,6 +47,10 @@ class Run:
     """Objects that it was to put and delete, once it has ended."""
     done: int | None = None
     """Those of them that are recorded as done."""
+    base_assumed: bool = False
+    """It took the user's word that a copy lay there, whose manifest is in its area too."""
+    is_damaged: bool = False
+    """Its record cannot be read: no more is known of it than the record's name tells."""
     was_whole: bool = False
     """It had ended whole, before it was found unsound."""
 
@@ -83,6 +87,7 @@ def run_of(job: Job, state: RunState, objects: int | None = None, done: int | No
         pid=os.getpid(),
         user=user_name(),
         ended_at=None if state == "open" else time.time(),
+        base_assumed=job.base_assumed,
     )
 
 
@@ -111,8 +116,16 @@ def mark_unsound(destination: Store, run: Run) -> None:
 
 
 def read_last(destination: Store) -> Run | None:
-    """Return the last run that ended whole, though it may have been found unsound since."""
-    return _read(destination, LAST)
+    """Return the last run that ended whole, though it may have been found unsound since.
+
+    Where the pointer is damaged, the runs' own records tell it.
+    """
+    last = _read(destination, LAST)
+    if last is None or not last.is_damaged:
+        return last
+    # A run claims that it ended whole only after the pointer did, so none is taken for it wrongly.
+    whole = (run for run in reversed(read_runs(destination)) if run.ended_whole)
+    return next(whole, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +188,27 @@ def _read(destination: Store, key: str) -> Run | None:
         record: dict[str, Any] = json.loads(data)
         names = {field.name for field in dataclasses.fields(Run)}
         return Run(**{name: value for name, value in record.items() if name in names})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise IntegrityError(
-            f"expected the record of an export at {destination.url}/{key}, found something else. "
-            f"Remove {destination.url}/{CONTROL_AREA} to have the destination treated as new"
-        ) from error
+    except (ValueError, TypeError, AttributeError):
+        return _damaged(RunKey(key))
+
+
+def _damaged(key: RunKey) -> Run:
+    """Return what the name of a record tells of its run; nothing is relied on that it recorded."""
+    export_id = key.area.rpartition("/")[2].partition("-")[2]
+    return Run(
+        key.sequence,
+        export_id,
+        "unsound",
+        source="?",
+        ref="?",
+        snapshot="?",
+        format="?",
+        started_at=0,
+        host="?",
+        pid=0,
+        user="?",
+        is_damaged=True,
+    )
 
 
 def user_name() -> str:

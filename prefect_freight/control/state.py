@@ -209,11 +209,18 @@ class State:
 
 
 def base_area(earlier: Sequence[Run], job: Job) -> str | None:
-    """Return the area whose manifest says what lay there last: of a whole run, or as assumed."""
+    """Return the area whose manifest says what lay there last: of a whole run, or as assumed.
+
+    What was assumed once is ours from then on, also for whoever relies on none of its content.
+    """
     if job.base_assumed:
         return job.assumed_area
-    whole = [run for run in earlier if run.ended_whole]
-    return whole[-1].area if whole else None
+    areas = [
+        run.area if run.ended_whole else f"{run.area}/base"
+        for run in earlier
+        if run.ended_whole or run.base_assumed
+    ]
+    return areas[-1] if areas else None
 
 
 def read_copy(

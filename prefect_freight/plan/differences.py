@@ -56,3 +56,11 @@ class Differences:
         room = MAX_KEYS_NAMED - len(self.wrong_keys)
         named = [(key, TAKEN.format(what=what)) for key, what in first]
         self.wrong_keys += named[: max(room, 0)]
+
+    def blame_foreign(self) -> None:
+        """Count foreign objects as wrong: they may be left of a copy whose records are lost."""
+        for key in self.foreign_keys:
+            self.add_wrong(key, "no record tells whose it is")
+        unnamed = self.foreign - len(self.foreign_keys)
+        self.wrong, self.taken = self.wrong + unnamed, self.taken + self.foreign
+        self.foreign, self.foreign_keys = 0, []

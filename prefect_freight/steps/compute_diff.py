@@ -154,7 +154,9 @@ class _Diffing:
             notes += (foreign.note(),)
         kept = count_copy(self._manifest) - self._puts
         known = self._known_puts + self._recorded_deletes
-        return self._writer.close(kept, notes, (foreign.count, foreign.keys), known)
+        replaced = foreign.count, foreign.keys
+        damaged = self._state.is_damaged
+        return self._writer.close(kept, notes, replaced, known, is_damaged=damaged)
 
     def _take_parts(self) -> None:
         for number, part in enumerate(self._manifest.parts):

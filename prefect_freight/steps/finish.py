@@ -22,6 +22,11 @@ REMOVE_TAKEN = (
     "Remove what is not of the copy and run the same command again, or have it deleted by "
     "--on-existing replace"
 )
+REMOVE_UNACCOUNTED = (
+    "Remove what is left of an earlier copy and run the same command again, or say that all of it "
+    "is somebody else's with --on-existing merge"
+)
+AGAIN = "Run the same command again"
 NOT_BEGUN = "{} objects were not begun"
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
 
@@ -36,6 +41,9 @@ def finish(
     of earlier ones, and one that relies on nothing will mend it. Objects that are not ours are
     mended by no export; without them, the same command finds that all is done.
     """
+    unaccounted = plan.is_damaged and job.options.on_existing == "refuse" and differences.foreign
+    if unaccounted:
+        differences.blame_foreign()
     notes = job.notes + plan.notes + _notes(destination, job, differences)
     if not differences.whole:
         report = _report(job, plan, outcome, whole=False, notes=notes)
@@ -46,7 +54,7 @@ def finish(
         relied = not disturbed and (job.resumed or job.base is not None or plan.known > 0)
         raise (UnsoundError if relied else IncompleteError)(
             f"the copy at {destination.url} is not whole: {'; '.join(lines[:LINES_IN_MESSAGE])}. "
-            f"{REMOVE_TAKEN if disturbed else 'Run the same command again'}",
+            f"{REMOVE_UNACCOUNTED if unaccounted else REMOVE_TAKEN if disturbed else AGAIN}",
             report,
         )
     report = _report(job, plan, outcome, whole=True, notes=notes)

@@ -26,7 +26,7 @@ from prefect_freight.control.manifest import Manifest, Slice
 from prefect_freight.control.state import State, count_copy
 from prefect_freight.errors import InputError, NotFoundError, OccupiedError
 from prefect_freight.formats.choice import open_reader
-from prefect_freight.model import CONTROL_AREA, Job, Round
+from prefect_freight.model import CONTROL_AREA, ENTRY_SCHEMA, Job, Round
 from prefect_freight.plan.entries import combined
 from prefect_freight.plan.keys import folders_of
 from prefect_freight.plan.sections import Section
@@ -153,7 +153,8 @@ class _Search:
         exact: list[pa.Array] = []
         with ThreadPoolExecutor(ASKING) as pool:
             all_keys = [_NONE]
-            for rows, keys in self._planned():
+            # The columns that the diff will read too: a part is read once for both.
+            for rows, keys in self._planned((*ENTRY_SCHEMA.names, "kept")):
                 there = self._present(pool, keys)
                 exact.append(_except(there, self._recorded(rows, there)))
                 all_keys.append(keys)
@@ -164,13 +165,15 @@ class _Search:
                 yield _found(self._not_ours(files), IN_A_FOLDERS_PLACE, Round.CLEAR)
                 yield from self._below(planned)
 
-    def _planned(self) -> Iterator[tuple[Slice, pa.Array]]:
+    def _planned(
+        self, columns: tuple[str, ...] = ("key", "kept")
+    ) -> Iterator[tuple[Slice, pa.Array]]:
         """Yield the keys that the copy gets and has not had with the same content."""
         for part in self._manifest.parts:
             if part.round is Round.DELETES or part.kept == part.rows:
                 continue
             key = f"{self._manifest.area}/{part.key}"
-            table = self._state.records.read_part(key, ("key", "kept"))
+            table = self._state.records.read_part(key, columns)
             for rows in part.slices:
                 entries = table.slice(rows.first, rows.stop - rows.first)
                 yield rows, combined(entries.filter(pc.invert(entries["kept"]))["key"])

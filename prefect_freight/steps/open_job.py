@@ -288,6 +288,7 @@ def _other_copies(
         run
         for run in earlier
         if (run.source, run.format) != (snapshot.source, options.format.value)
+        and not run.is_damaged
     ]
     if not others or options.on_existing == "replace":
         return others

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from changes import RANDOM_CHANGE
 from folders import BASE as FILES
-from folders import RANDOM_FILE_CHANGE, many, overwrite
+from folders import RANDOM_CHANGE as RANDOM_FILE_CHANGE
+from folders import many, overwrite
 from histories import Change, create, data, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -20,7 +20,7 @@ from servers import S3Server
 
 from prefect_freight import export as export_plainly
 from prefect_freight.control.holder import Holder
-from prefect_freight.control.lock import LEASE_S
+from prefect_freight.control.lock import LEASE
 from prefect_freight.errors import (
     IncompleteError,
     InputError,
@@ -227,14 +227,14 @@ def test_an_outage_longer_than_the_lease_leaves_the_lock_ours(
     export: Run, store: ScriptedStore, array: str
 ) -> None:
     store.script = outage = Outage(10**6)
-    ends = LEASE_S + 10
+    ends = LEASE.lease_s + 10
     threading.Thread(
         target=lambda: (outage.began.wait(), time.sleep(ends), setattr(outage, "left", 0)),
         daemon=True,
     ).start()
     report = export(array, store, concurrency=THREADS)
     assert report.whole
-    assert report.seconds > LEASE_S
+    assert report.seconds > LEASE.lease_s
 
 
 @pytest.mark.slow

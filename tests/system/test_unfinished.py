@@ -130,7 +130,7 @@ def test_a_chunk_that_is_gone_is_named_and_all_others_are_copied(tmp_path: Path,
     with pytest.raises(IncompleteError, match=f"chunks/{lost.name}") as caught:
         export_at_once(history.path, tmp_path / "copy", on_event=at(step, lost.unlink))
     assert caught.value.report is not None
-    (line, _) = (tmp_path / "copy" / caught.value.report.marker).read_text().splitlines()
+    line, *_ = (tmp_path / "copy" / caught.value.report.marker).read_text().splitlines()
     key = line.split()[1]
     assert line.startswith(f"put {key} from chunks/{lost.name}: ")
     chunks = {k: v for k, v in expected.items() if k.rpartition("/")[2].isdigit()}
