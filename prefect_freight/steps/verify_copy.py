@@ -41,8 +41,9 @@ def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     """Compare the copy with the manifest, and with the source, as far as the options ask for it."""
     keep_checksums(destination, job)
     level = job.options.verify
-    # Who takes a ledger's word for what lies there, its own or another's, looks at that much.
-    if level == "none" and (job.resumed or _relies_on_ledgers(destination, job)):
+    # Who takes somebody's word for what lies there, a ledger's or the user's, looks at that much.
+    relies = job.resumed or job.base_assumed or _relies_on_ledgers(destination, job)
+    if level == "none" and relies:
         level = "sizes"
     differences = compare(destination, job, level)
     if level in ("checksums", "values"):

@@ -65,6 +65,15 @@ def test_wrong_bytes_of_an_assumed_base_are_found_and_copied_anew(
     assert verify(moving.copy, source=moving.url).to_dict()["unchecked"] == 0
 
 
+def test_a_base_that_does_not_lie_there_is_not_believed_without_any_check(
+    moving: Moving, tmp_path: Path
+) -> None:
+    moving.copy = tmp_path / "nothing there"
+    report = moving.export(**ON_THE_USERS_WORD, verify="none")
+    assert report.whole
+    assert data(moving.copy) == moving.fresh()
+
+
 def test_what_is_right_is_read_once(moving: Moving) -> None:
     flip(wrong_chunk(moving))
     report = moving.export(**ON_THE_USERS_WORD, verify="checksums")
