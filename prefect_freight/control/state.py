@@ -92,22 +92,13 @@ class State:
         try:
             diff = read_diff(self._destination, run.area)
             if diff is None:
-                self._require_nothing_done(run)
+                require_nothing_done(self._destination, run.area)
         except UnsoundError:
             if self._relies:
                 raise
             self.is_damaged = True
             return None
         return diff
-
-    def _require_nothing_done(self, run: Run) -> None:
-        """Raise unless a run without a diff has done nothing, which its diff comes before."""
-        if recorded_batches(self._destination, run.area):
-            raise UnsoundError(
-                f"expected the record of what an export does at {self._destination.url}/{run.area}"
-                "/diff, found a ledger of what it did and no such record. Run the same command "
-                "again"
-            )
 
     @property
     def doubtful(self) -> set[str]:
@@ -206,6 +197,15 @@ class State:
             return retrying(lambda: self._destination.read(key))
         except NotFoundError:
             return None
+
+
+def require_nothing_done(destination: Store, area: str) -> None:
+    """Raise `UnsoundError` unless a run without a diff has done nothing, as that comes first."""
+    if begun_phases(destination, area) or recorded_batches(destination, area):
+        raise UnsoundError(
+            f"expected the record of what an export does at {destination.url}/{area}/diff, found "
+            "that it has begun and no such record. Run the same command again"
+        )
 
 
 def base_area(earlier: Sequence[Run], job: Job) -> str | None:

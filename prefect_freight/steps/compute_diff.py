@@ -22,6 +22,7 @@ from prefect_freight.control.state import (
     State,
     base_area,
     count_copy,
+    require_nothing_done,
 )
 from prefect_freight.errors import FreightError, OccupiedError
 from prefect_freight.formats import Preparation
@@ -83,6 +84,8 @@ def compute_diff(
     earlier = earlier_runs(destination, job)
     written = read_diff(destination, job.area)
     if written is None:
+        if job.resumed:
+            require_nothing_done(destination, job.area)
         # A job without a base relies on no content; what the last copy held is there all the same.
         base = base_area(earlier, job)
         relies = job.base is not None

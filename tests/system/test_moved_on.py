@@ -136,12 +136,16 @@ def walk(moving: Moving, changes: list[list[Any]], steps: list[Any]) -> None:
             unknown |= kind in ("manifest", "diff")
             # What asks for no verification may believe what somebody has damaged.
             level = "sizes"
-        options = {"from_ref": base, "rounds": rounds, "verify": level}
+        # Nor whether what is left over is somebody else's: here it is said to be.
+        existing = "merge" if unknown else "refuse"
+        options = {"from_ref": base, "rounds": rounds, "verify": level, "on_existing": existing}
         if limit is not None:
             moving.cut_off(limit, **options)
         else:
             exact(moving, moving.export(**options), unknown=unknown)
-    exact(moving, moving.export(from_ref=steps[-1][1]), unknown=unknown)
+    existing = "merge" if unknown else "refuse"
+    report = moving.export(from_ref=steps[-1][1], on_existing=existing)
+    exact(moving, report, unknown=unknown)
 
 
 def exact(moving: Moving, report: ExportReport, *, unknown: bool) -> None:
