@@ -14,6 +14,7 @@ from prefect_freight.config import StoreConfig
 from prefect_freight.control.lease import Lease
 from prefect_freight.control.lock import LEASE, Lock, hold_lock
 from prefect_freight.control.manifest import Manifest
+from prefect_freight.control.marker import is_marked
 from prefect_freight.errors import (
     FreightError,
     IncompleteError,
@@ -56,7 +57,7 @@ from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
 from prefect_freight.steps.compute_diff import compute_diff
-from prefect_freight.steps.finish import fail, finish, is_marked, mark_again, report_already_whole
+from prefect_freight.steps.finish import fail, finish, mark_again, report_already_whole
 from prefect_freight.steps.open_job import look_at_job, open_job
 from prefect_freight.steps.preview import preview
 from prefect_freight.steps.resolve import resolve

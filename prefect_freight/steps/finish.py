@@ -1,15 +1,14 @@
-"""Ending an export, or a phase of it: require, mark, report, and point at the last whole one."""
+"""Ending an export, whole or failed: report, marker, and the record that closes the run."""
 
 import json
 import time
 from contextlib import suppress
 
 from prefect_freight.control.clearing import remove_old_runs
-from prefect_freight.control.manifest import read_manifest
-from prefect_freight.control.marker import write_failure, write_success
+from prefect_freight.control.manifest import count_copy, read_manifest
+from prefect_freight.control.marker import is_marked, write_failure, write_success
 from prefect_freight.control.runs import RunState, run_of, write_run
-from prefect_freight.control.state import count_copy
-from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
+from prefect_freight.errors import FreightError, IncompleteError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.report import count_not_begun, plan_report, unchecked_note
@@ -110,15 +109,6 @@ def fail(
 def report_already_whole(destination: Store, job: Job) -> ExportReport:
     """Return the report of an export whose copy lies there whole already."""
     return _report(job, None, _copied(destination, job), whole=True, notes=(ALREADY,))
-
-
-def is_marked(destination: Store, job: Job) -> bool:
-    """Return whether the marker of a whole copy lies there."""
-    try:
-        retrying(lambda: destination.read(job.marker))
-    except NotFoundError:
-        return False
-    return True
 
 
 def mark_again(destination: Store, job: Job) -> None:

@@ -70,7 +70,7 @@ def move_unit(
     if diff is None:
         raise InternalError(f"no diff of the export lies in {destination.url}/{job.area}")
     ledger = Ledger(destination, job.area)
-    records = ledger.read(unit)
+    records = ledger.read(unit.round, range(unit.first, unit.stop))
     whole = {number: r for number, r in records.items() if not r.failed}
     skipped = Outcome(skipped=sum(record.objects for record in whole.values()))
     if whole:

@@ -12,9 +12,8 @@ from prefect_freight.control.runs import (
     RUNS,
     Run,
     mark_unsound,
-    read_last,
-    read_runs,
     run_of,
+    runs_since_whole,
     write_run,
 )
 from prefect_freight.errors import (
@@ -80,14 +79,12 @@ def _look(
     destination = Remembering(destination, is_manifest)
     check_format(source, options.format)
     _refuse_overlap(source, destination)
-    last = read_last(destination)
-    since = read_runs(destination, after=last.sequence if last else 0)
-    earlier = [last, *since] if last else since
+    last, earlier = runs_since_whole(destination)
     if not earlier:
         _refuse_nested(destination)
         _refuse_occupied(destination, options)
     others = _other_copies(earlier, snapshot, options, destination)
-    unsound = None if _is_recorded(last, destination) else last
+    unsound = None if _has_manifest(last, destination) else last
     disturbed = False
     if _is_whole(earlier, snapshot, options):
         job = _whole_job(earlier[-1], snapshot, options, destination)
@@ -119,7 +116,7 @@ def _look(
     return job, unsound
 
 
-def _is_recorded(last: Run | None, destination: Store) -> bool:
+def _has_manifest(last: Run | None, destination: Store) -> bool:
     """Say whether the manifest of the last whole copy can be read, if there is such a copy."""
     return last is None or read_manifest(destination, last.area) is not None
 
