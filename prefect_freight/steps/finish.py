@@ -11,6 +11,7 @@ from prefect_freight.control.runs import RunState, run_of, write_run
 from prefect_freight.errors import FreightError, IncompleteError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
+from prefect_freight.plan.keys import first_few
 from prefect_freight.plan.report import count_not_begun, plan_report, unchecked_note
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Flushing, Store
@@ -57,6 +58,9 @@ def finish(
             report,
         )
     report = _report(job, plan, outcome, whole=True, notes=notes)
+    # What the marker vouches for first, then the marker, then the record that makes later exports
+    # rely on this one. Of a run killed in between the marker is true, and the same command finds
+    # that nothing is left to do.
     disk = innermost(destination)
     if isinstance(disk, Flushing):
         retrying(disk.flush)
@@ -156,11 +160,8 @@ def _close(
 def _notes(destination: Store, job: Job, differences: Differences) -> tuple[str, ...]:
     notes = list(differences.notes)
     if differences.foreign:
-        shown = ", ".join(differences.foreign_keys[:LINES_IN_MESSAGE])
-        dots = ", …" if differences.foreign > LINES_IN_MESSAGE else ""
-        notes.append(
-            f"{differences.foreign} objects there are not ours and were left: {shown}{dots}"
-        )
+        shown = first_few(differences.foreign_keys, differences.foreign, LINES_IN_MESSAGE)
+        notes.append(f"{differences.foreign} objects there are not ours and were left: {shown}")
     if differences.unchecked:
         notes.append(unchecked_note(differences.unchecked, destination.url, job.snapshot.source))
     return tuple(notes)

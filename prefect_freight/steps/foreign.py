@@ -28,7 +28,7 @@ from prefect_freight.errors import InputError, NotFoundError, OccupiedError
 from prefect_freight.formats.choice import open_reader
 from prefect_freight.model import CONTROL_AREA, ENTRY_SCHEMA, Job, Round
 from prefect_freight.plan.entries import combined
-from prefect_freight.plan.keys import NO_KEYS, folders_of
+from prefect_freight.plan.keys import NO_KEYS, first_few, folders_of
 from prefect_freight.plan.sections import Section
 from prefect_freight.retry import retrying
 from prefect_freight.steps.partitions import partitioned
@@ -78,9 +78,8 @@ class Foreign:
 
     def note(self) -> str:
         """Say that they are replaced."""
-        shown = ", ".join(self.keys[:KEYS_IN_MESSAGE])
-        dots = ", …" if self.count > KEYS_IN_MESSAGE else ""
-        return f"{self.count} objects there are not ours and are replaced: {shown}{dots}"
+        shown = first_few(self.keys, self.count, KEYS_IN_MESSAGE)
+        return f"{self.count} objects there are not ours and are replaced: {shown}"
 
     def refusal(self, url: str) -> OccupiedError:
         """Return the error that names them."""

@@ -78,7 +78,7 @@ def move_unit(
     carrier = Carrier(source, destination, diff.area)
     mover = _Mover(carrier, destination, ledger, unit, open_batches, on_event, stopped)
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
-    if pending:
+    if pending:  # before the first object: from here on a later run takes the phase for ours
         ledger.begin(unit.round, unit.phase)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
     try:

@@ -26,6 +26,7 @@ from prefect_freight.errors import (
 from prefect_freight.formats.choice import check_format
 from prefect_freight.model import Job, OnExisting, Options, Snapshot
 from prefect_freight.plan.differences import Differences
+from prefect_freight.plan.keys import first_few
 from prefect_freight.plan.report import plan_export_id
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
@@ -265,11 +266,10 @@ def _refuse_occupied(destination: Store, options: Options) -> None:
     if options.on_existing != "refuse":
         return
     keys = (key for table in list_data(destination) for key in table["key"].to_pylist())
-    names = list(itertools.islice(keys, KEYS_IN_MESSAGE + 1))
+    # One more than is named, to know whether there are more; the listing is not read to its end.
+    names = [repr(key) for key in itertools.islice(keys, KEYS_IN_MESSAGE + 1)]
     if names:
-        shown = ", ".join(map(repr, names[:KEYS_IN_MESSAGE])) + (
-            ", …" if len(names) > KEYS_IN_MESSAGE else ""
-        )
+        shown = first_few(names, len(names), KEYS_IN_MESSAGE)
         raise DestinationError(
             f"expected {destination.url} to be empty or a copy of ours, found {shown}. Nothing was "
             "touched. Choose another destination, or write beside what is there with "
