@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.config import StoreConfig
-from prefect_freight.exporting import MAX_CONCURRENCY, plan_options, run_export
+from prefect_freight.exporting import run_export
 from prefect_freight.flows.careful import (
     PLACES,
     careful,
@@ -34,6 +34,7 @@ from prefect_freight.model import (
     OnExisting,
     VerifyLevel,
 )
+from prefect_freight.options import MAX_CONCURRENCY, plan_options
 from prefect_freight.stores.credentials import (
     PLACE_PATTERN,
     refuse_credentials,

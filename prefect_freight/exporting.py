@@ -8,12 +8,12 @@ nowhere else. Each step is a function of small picklable arguments, in a module 
 import time
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import get_args
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.control.lease import Lease
 from prefect_freight.control.lock import LEASE, Lock, hold_lock
 from prefect_freight.control.manifest import Manifest
+from prefect_freight.control.marker import is_marked
 from prefect_freight.errors import (
     FreightError,
     IncompleteError,
@@ -40,7 +40,6 @@ from prefect_freight.model import (
     RETRY_FOR_S,
     SECTION_ROWS,
     ExportReport,
-    Format,
     Job,
     OnExisting,
     Options,
@@ -51,22 +50,22 @@ from prefect_freight.model import (
     Unit,
     VerifyLevel,
 )
-from prefect_freight.plan.phases import Phases, check_phases
+from prefect_freight.options import checksummed, plan_options
+from prefect_freight.plan.phases import Phases
 from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
 from prefect_freight.steps.compute_diff import compute_diff
-from prefect_freight.steps.finish import fail, finish, is_marked, mark_again, report_already_whole
+from prefect_freight.steps.finish import fail, finish, mark_again, report_already_whole
 from prefect_freight.steps.open_job import look_at_job, open_job
 from prefect_freight.steps.preview import preview
 from prefect_freight.steps.resolve import resolve
 from prefect_freight.steps.verify_copy import verify_copy
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
-from prefect_freight.stores.urls import open_store, with_checksums
+from prefect_freight.stores.urls import open_store
 from prefect_freight.waits import Waits
 
-MAX_CONCURRENCY = 256
 ROUND_TEXT = {
     Round.WITHDRAW: "Taking changed arrays out of view",
     Round.CLEAR: "Making room for them",
@@ -95,7 +94,7 @@ def run_export(
     up and the error raised: as `IncompleteError` with the report, or as it is if it is none of
     ours (an interrupt).
     """
-    waits = Waits(source, checked(destination, options), options.retry_for, runner.tell)
+    waits = Waits(source, checksummed(destination, options), options.retry_for, runner.tell)
     source, destination = waits.source, waits.destination
     snapshot = runner.step(resolve, source, ref)
     runner.tell(Resolved(snapshot))
@@ -345,58 +344,3 @@ def _opened(
     if isinstance(destination, str | PurePath):
         destination = open_store(str(destination), config)
     return source, destination
-
-
-def plan_options(
-    format_: str,
-    concurrency: int,
-    verify: str,
-    on_existing: str,
-    *,
-    from_ref: str | None = None,
-    rounds: Phases = (),
-    settle_s: float = 2.0,
-    section_rows: int = SECTION_ROWS,
-    keep_runs: int = KEEP_RUNS,
-    max_fill_chunks: int = MAX_FILL_CHUNKS,
-    retry_for: float = RETRY_FOR_S,
-    on_event: OnEvent = ignore_event,
-) -> Options:
-    """Return the options if they are possible; raises `InputError` that names the wrong one."""
-    if not 1 <= concurrency <= MAX_CONCURRENCY:
-        raise InputError(f"expected concurrency from 1 to {MAX_CONCURRENCY}, found {concurrency}")
-    for name, number in (("section_rows", section_rows), ("keep_runs", keep_runs)):
-        if number < 1:
-            raise InputError(f"expected {name} of at least 1, found {number}")
-    if max_fill_chunks < 0:
-        raise InputError(f"expected max_fill_chunks of at least 0, found {max_fill_chunks}")
-    if not retry_for >= 0:
-        raise InputError(f"expected retry_for of 0 seconds or more, found {retry_for}")
-    if format_ == "zarr3alpha":
-        on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
-        format_ = "zarr3"
-    check_phases(rounds)
-    if format_ not in set(Format):
-        raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
-    if verify not in get_args(VerifyLevel):
-        raise InputError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
-    if on_existing not in get_args(OnExisting):
-        choices = " or ".join(get_args(OnExisting))
-        raise InputError(f"expected on_existing {choices}, found {on_existing!r}")
-    return Options(
-        Format(format_),
-        verify,  # type: ignore[arg-type]
-        on_existing,  # type: ignore[arg-type]
-        from_ref,
-        rounds,
-        settle_s,
-        section_rows,
-        keep_runs,
-        max_fill_chunks,
-        retry_for,
-    )
-
-
-def checked(destination: Store, options: Options) -> Store:
-    """Return the destination as the options want it written: with checksums or without."""
-    return destination if options.verify in ("none", "sizes") else with_checksums(destination)

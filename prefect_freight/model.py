@@ -200,7 +200,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a written manifest holds, summed up."""
+    """What a written diff has to do, summed up."""
 
     units: tuple[Unit, ...]
     objects: int

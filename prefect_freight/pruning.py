@@ -75,5 +75,5 @@ def prune(
         found = tuple(find_removable(destination, keep))
         for one in found:
             lock.check()
-            remove(destination, one)
+            remove(lock.destination, one)
         return Pruning(destination.url, removed=True, found=found)

@@ -38,6 +38,16 @@ def retried_by(rule: Retries) -> Iterator[None]:
         _RULE.reset(token)
 
 
+def each_retried_by[T](rule: Retries, items: Iterator[T]) -> Iterator[T]:
+    """Yield items, each of which is come by as `retried_by` says; the caller's work is not."""
+    while True:
+        with retried_by(rule):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
+
+
 def pause_before(
     attempt: int,
     random: Callable[[], float] = _random.random,

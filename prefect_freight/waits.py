@@ -36,10 +36,9 @@ class Waits:
     def hold(self, lock: Lock) -> Store:
         """Return the destination as it can be written only while the lock is held.
 
-        And have the lock looked at after each wait, before anything is written again.
-
-        It may have lived out its lease meanwhile. Where nobody could take it, since the store
-        answered nobody, it is ours still, and the export goes on.
+        After each wait the lock is looked at before anything is written again, as it may have lived
+        out its lease meanwhile. Where nobody could take it, since the store answered nobody, it is
+        ours still, and the export goes on.
         """
 
         def require_lock() -> None:
@@ -48,6 +47,8 @@ class Waits:
             lock.check()
 
         self._writes.ask_after_waits(require_lock)
+        # The guard inside, the waiting around it: each attempt asks whether the lock is fresh, and
+        # one that the guard puts off is tried again, as if the store had not answered.
         self.destination = PatientStore(lock.guard(self._raw), self._writes)
         return self.destination
 

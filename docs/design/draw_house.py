@@ -25,7 +25,7 @@ FLOORS = (
     ("control", "sources"),
     ("formats", "blocks"),
     ("steps",),
-    ("runner", "verifying", "pruning", "tasks", "waits"),
+    ("runner", "verifying", "pruning", "tasks", "waits", "options"),
     ("exporting",),
     ("flows",),
     ("cli", "serving", "console", "demo", "examples", "streams", "convenience", "__main__"),

@@ -18,7 +18,7 @@ from prefect_freight.control.manifest import (
 )
 from prefect_freight.control.manifest_reader import read_table
 from prefect_freight.errors import NotFoundError
-from prefect_freight.model import Action, Job, Unit
+from prefect_freight.model import Action, Job
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
@@ -102,9 +102,8 @@ def _scattered(
 
 
 def _checksums(ledger: Ledger, part: DiffPart) -> Iterator[bytes]:
-    stop = part.first_batch + len(part.batches)
-    records = ledger.read(Unit(part.round, part.first_batch, stop, 0, 0))
-    for number, (objects, _) in enumerate(part.batches, part.first_batch):
+    records = ledger.read(part.round, part.numbers)
+    for number, (objects, _) in zip(part.numbers, part.batches, strict=True):
         record = records.get(number)
         if record is None or len(record.checksums) != objects:
             yield from [NO_CHECKSUM] * objects

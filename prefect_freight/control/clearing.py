@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from prefect_freight.errors import UnsoundError
 from prefect_freight.model import CONTROL_AREA, Job
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
+from prefect_freight.stores.pages import list_keys
 
 KEYS_PER_DELETE = 1_000
 AREA = re.compile(rf"({re.escape(CONTROL_AREA)}/\d{{6,}}-[0-9a-f]+)/.")
@@ -119,15 +120,10 @@ def _sizes(destination: Store) -> dict[str, tuple[int, int]]:
 
 
 def _remove(destination: Store, area: str, record: str | None) -> None:
-    _delete(destination, list(_keys_below(destination, f"{area}/")))
+    _delete(destination, list(list_keys(destination, f"{area}/")))
     # The record goes last: as long as it lies there, it is known that there is more to remove.
     if record is not None:
         _delete(destination, [record])
-
-
-def _keys_below(destination: Store, prefix: str) -> Iterator[str]:
-    for page in destination.list(prefix):
-        yield from page["key"].to_pylist()
 
 
 def _delete(destination: Store, keys: Iterable[str]) -> None:

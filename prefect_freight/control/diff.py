@@ -33,7 +33,7 @@ ELSEWHERE = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
+class NamedRows:
     """Consecutive rows of a part that belong to sections of one name."""
 
     name: str
@@ -52,7 +52,7 @@ class DiffPart:
     first_batch: int
     batches: tuple[tuple[int, int], ...]
     """(objects, bytes) of each batch, one after the other in the file's rows."""
-    slices: tuple[Owned, ...]
+    slices: tuple[NamedRows, ...]
 
     @property
     def is_borrowed(self) -> bool:
@@ -81,9 +81,9 @@ class Diff:
     def count(self, batches: Iterable[tuple[Round, int]]) -> int:
         """Return how many objects some batches have, given by round and number."""
         objects = {
-            (part.round, part.first_batch + n): count
+            (part.round, number): count
             for part in self.parts
-            for n, (count, _) in enumerate(part.batches)
+            for number, (count, _) in zip(part.numbers, part.batches, strict=True)
         }
         return sum(objects.get(batch, 0) for batch in batches)
 
@@ -93,8 +93,7 @@ class Diff:
         """Yield the unit's batches of the given numbers, one part in memory at a time."""
         wanted = sorted(numbers)
         for part in self.parts:
-            stop = part.first_batch + len(part.batches)
-            here = [n for n in wanted if part.first_batch <= n < stop]
+            here = [n for n in wanted if n in part.numbers]
             if part.round != unit.round or not here:
                 continue
             table = read_table(destination, f"{self.area}/{part.key}")
@@ -134,7 +133,7 @@ def read_diff(destination: Store, area: str) -> Diff | None:
             part["phase"],
             part["first_batch"],
             to_batches(part["batches"]),
-            tuple(Owned(*rows) for rows in part["slices"]),
+            tuple(NamedRows(*rows) for rows in part["slices"]),
         )
         for part in index["parts"]
     )
@@ -171,7 +170,7 @@ class DiffWriter:
 
     def borrow(self, part: Part) -> None:
         """Have all entries of a part of the manifest put."""
-        slices = tuple(Owned(rows.name, rows.first, rows.stop) for rows in part.slices)
+        slices = tuple(NamedRows(rows.name, rows.first, rows.stop) for rows in part.slices)
         self._append(part.key, part.round, 0, part.batches, slices)
 
     def add(
@@ -242,7 +241,7 @@ class DiffWriter:
         table, owned = pending.take()
         key = f"diff/{round_}-{len(self._parts):08d}.parquet"
         write_table(self._destination, f"{self._manifest.area}/{key}", table.cast(DIFF_SCHEMA))
-        slices = tuple(Owned(name, first, stop) for (name,), first, stop in owned)
+        slices = tuple(NamedRows(name, first, stop) for (name,), first, stop in owned)
         self._append(key, round_, phase, batch_totals(table["size"].to_numpy()), slices)
 
     def _append(
@@ -251,7 +250,7 @@ class DiffWriter:
         round_: Round,
         phase: int,
         batches: tuple[tuple[int, int], ...],
-        slices: tuple[Owned, ...],
+        slices: tuple[NamedRows, ...],
     ) -> None:
         first = self._next_batch.setdefault((round_, phase), phase * BATCHES_PER_PHASE)
         self._next_batch[round_, phase] = first + len(batches)

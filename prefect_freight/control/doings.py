@@ -6,17 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.diff import Diff, DiffPart, Owned
+from prefect_freight.control.diff import Diff, DiffPart, NamedRows
 from prefect_freight.control.ledger import BatchRecord, Ledger
 from prefect_freight.control.runs import Run
-from prefect_freight.model import Action, Round, Unit
+from prefect_freight.model import Action, Round
 from prefect_freight.plan.batches import BATCHES_PER_PHASE
 from prefect_freight.plan.touched import TOUCHED_SCHEMA
 from prefect_freight.stores import Store
 
 COLUMNS = ["key", "node", "action", "content"]
 NAMELESS = "//nameless"
-"""The name of keys of which version 1 does not tell what they are part of."""
+"""The name of keys that are part of no component: of what is not ours and is replaced, and of what
+runs of version 1 touched, since nothing tells what it was part of."""
 
 
 def trusted_runs(runs: Sequence[Run], source: str) -> list[bool]:
@@ -35,9 +36,8 @@ def read_doings(
     """Yield what a part of a run's diff does (`TOUCHED_SCHEMA`), given its `COLUMNS`."""
     records: dict[int, BatchRecord] = {}
     if trusted and part.slices:
-        stop = part.first_batch + len(part.batches)
         ledger = Ledger(destination, diff.area)
-        records = ledger.read(Unit(part.round, part.first_batch, stop, 0, 0))
+        records = ledger.read(part.round, part.numbers)
     n = table.num_rows
     done, checksums = _recorded(part, table, records)
     step = list(Round).index(part.round) * BATCHES_PER_PHASE + part.phase
@@ -51,7 +51,7 @@ def read_doings(
         "content": table["content"],
         "checksum": checksums,
     }
-    for rows in part.slices or [Owned(NAMELESS, 0, n)]:
+    for rows in part.slices or [NamedRows(NAMELESS, 0, n)]:
         names = {"name": pa.repeat(rows.name, n)}
         whole = pa.table({name: (columns | names)[name] for name in TOUCHED_SCHEMA.names})
         yield whole.cast(TOUCHED_SCHEMA).slice(rows.first, rows.stop - rows.first)
@@ -64,7 +64,7 @@ def _recorded(
     done = np.zeros(table.num_rows, np.bool_)
     checksums: list[bytes | None] = [None] * table.num_rows
     first = 0
-    for number, (objects, _) in enumerate(part.batches, part.first_batch):
+    for number, (objects, _) in zip(part.numbers, part.batches, strict=True):
         record = records.get(number)
         if record is not None and record.objects == objects:
             failed = pa.array(record.failed, pa.string())

@@ -12,15 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from prefect_freight.errors import NotFoundError
-from prefect_freight.model import FORMAT_VERSION, Round, Unit
+from prefect_freight.model import FORMAT_VERSION, Round
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
+from prefect_freight.stores.pages import list_keys
 
 BATCHES_PER_FOLDER = 1000
 """Records in folders, so that a unit lists its own and not those of the whole run."""
 READERS = 16
 BEGUN = "begun"
 """Folder of a record for each phase that has begun."""
+BEGUN_KEY = re.compile(rf"({'|'.join(Round)})-(\d+)\.json")
 RECORD_KEY = re.compile(rf"({'|'.join(Round)})/\d{{6,}}/(\d{{9,}})\.json")
 
 
@@ -66,21 +68,20 @@ class Ledger:
         data = json.dumps({"format_version": FORMAT_VERSION}).encode()
         retrying(lambda: self._destination.write(key, data))
 
-    def read(self, unit: Unit) -> dict[int, BatchRecord]:
-        """Return the records of the unit's batches, by batch number."""
-        wanted = {self.key(unit.round, n): n for n in range(unit.first, unit.stop)}
+    def read(self, round_: Round, batches: range) -> dict[int, BatchRecord]:
+        """Return the records of consecutive batches of a round, by batch number."""
+        wanted = {self.key(round_, n): n for n in batches}
         # Listed first: at the beginning of an export most records are missing, and asking for each
         # would cost a request per batch.
-        keys = [key for key in self._list(unit) if key in wanted]
+        keys = [key for key in self._list(round_, batches) if key in wanted]
         with ThreadPoolExecutor(READERS) as pool:
             records = pool.map(lambda key: self._read(key, wanted[key]), keys)
             return {wanted[key]: r for key, r in zip(keys, records, strict=True) if r is not None}
 
-    def _list(self, unit: Unit) -> Iterable[str]:
-        folders = range(unit.first // BATCHES_PER_FOLDER, unit.stop // BATCHES_PER_FOLDER + 1)
+    def _list(self, round_: Round, batches: range) -> Iterable[str]:
+        folders = range(batches.start // BATCHES_PER_FOLDER, batches.stop // BATCHES_PER_FOLDER + 1)
         for folder in folders:
-            for page in self._destination.list(f"{self._folder}/{unit.round}/{folder:06d}/"):
-                yield from page["key"].to_pylist()
+            yield from list_keys(self._destination, f"{self._folder}/{round_}/{folder:06d}/")
 
     def _read(self, key: str, batch: int) -> BatchRecord | None:
         try:
@@ -108,14 +109,14 @@ class Ledger:
 def recorded_batches(destination: Store, area: str) -> list[tuple[Round, int]]:
     """Return which batches the ledger of a run has a record of, whole or not."""
     prefix = f"{area}/ledger/"
-    keys = (key for page in destination.list(prefix) for key in page["key"].to_pylist())
-    records = (RECORD_KEY.fullmatch(key.removeprefix(prefix)) for key in keys)
+    keys = (key.removeprefix(prefix) for key in list_keys(destination, prefix))
+    records = map(RECORD_KEY.fullmatch, keys)
     return [(Round(record[1]), int(record[2])) for record in records if record]
 
 
 def begun_phases(destination: Store, area: str) -> set[tuple[Round, int]]:
     """Return the phases of which a run may have done something."""
     prefix = f"{area}/{BEGUN}/"
-    keys = (key for page in destination.list(prefix) for key in page["key"].to_pylist())
-    names = (key.removeprefix(prefix).removesuffix(".json").rpartition("-") for key in keys)
-    return {(Round(round_), int(phase)) for round_, _, phase in names}
+    names = (key.removeprefix(prefix) for key in list_keys(destination, prefix))
+    records = (BEGUN_KEY.fullmatch(name) for name in names)
+    return {(Round(record[1]), int(record[2])) for record in records if record}

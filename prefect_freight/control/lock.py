@@ -15,8 +15,8 @@ A store without conditional puts (most of fsspec's) leaves a gap of one request 
 both find no lock.
 
 A lock protects nothing by itself, since the store accepts the writes of one who has lost it. So
-its holder writes through `Lock.destination`, which refuses what is begun later than the lease,
-less a margin, after the last renewal; and which lets it begin again once the lock was renewed.
+its holder writes through a store that `Lock.guard` returns, which refuses what is begun later than
+the lease, less a margin, after the last renewal; and lets it begin again once the lock was renewed.
 """
 
 import threading
@@ -60,7 +60,7 @@ class Lock:
         self._count = 0
         self._lease = lease
         self.destination = self.guard(destination)
-        """What is written while the lock is held is written through this."""
+        """The store that the lock was taken at, guarded."""
         self._thread = threading.Thread(target=self._renew, name="freight-lock", daemon=True)
         self._thread.start()
 
@@ -144,7 +144,9 @@ def hold_lock(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = now_s,
 ) -> Iterator[Lock]:
-    """Hold the destination's lock while the body runs, which writes to `Lock.destination`.
+    """Hold the destination's lock while the body runs.
+
+    What it writes it writes to `Lock.destination`, or through another store that the lock guards.
 
     Waits for the lease of a holder that may be dead to end, and announces it by a notice. Raises
     `LockedError`, which names the holder and since when, if the holder lives.

@@ -189,6 +189,13 @@ def _part(values: dict[str, Any]) -> Part:
     )
 
 
+def count_copy(manifest: Manifest) -> int:
+    """Return how many objects the copy has; about, where version 1 does not say so."""
+    if manifest.version == 1:
+        return sum(part.rows for part in manifest.parts)
+    return sum(section.rows for section in manifest.sections)
+
+
 def to_batches(pairs: Iterable[Iterable[int]]) -> tuple[tuple[int, int], ...]:
     """Return (objects, bytes) of batches as a record of JSON has them."""
     return tuple((objects, size) for objects, size in pairs)

@@ -28,6 +28,8 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 PARTS_IN_MEMORY = 4
+ROWS_AT_ONCE = 50_000
+"""Small sections are given out together."""
 COMPUTED = ("round", "part", "row")
 """What may be asked for as if it were a column: the round of an entry, and which row it is of which
 part (by its number) of its manifest."""
@@ -178,3 +180,20 @@ def _with_checksums(table: pa.Table, data: bytes) -> pa.Table:
     put = pc.if_else(pc.equal(column, NO_CHECKSUM), pa.scalar(None, pa.binary()), column)
     checksums = pc.coalesce(put, combined(table["checksum"]))
     return table.set_column(table.schema.get_field_index("checksum"), "checksum", checksums)
+
+
+def read_copy(
+    records: ManifestReader, manifest: Manifest, columns: list[str]
+) -> Iterator[pa.Table]:
+    """Yield all entries of the copy that a manifest describes."""
+    gathered: list[pa.Table] = []
+    rows = 0
+    for section in manifest.sections:
+        table = records.entries(section, columns).select(columns)
+        gathered.append(table)
+        rows += table.num_rows
+        if rows >= ROWS_AT_ONCE:
+            yield pa.concat_tables(gathered)
+            gathered, rows = [], 0
+    if gathered:
+        yield pa.concat_tables(gathered)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow.compute as pc
 
 from prefect_freight.control.runs import Run
-from prefect_freight.errors import StorageFullError
+from prefect_freight.errors import NotFoundError, StorageFullError
 from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Job, Outcome
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -49,6 +49,15 @@ def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequenc
         # A full disk often has room for a small object still, and a failure that leaves no marker
         # looks like an export that is under way.
         return _write(destination, job.failure_marker, _first_lines(text_lines, 1))
+
+
+def is_marked(destination: Store, job: Job) -> bool:
+    """Return whether the marker of a whole copy lies there."""
+    try:
+        retrying(lambda: destination.read(job.marker))
+    except NotFoundError:
+        return False
+    return True
 
 
 def _first_lines(lines: Sequence[str], count: int) -> str:

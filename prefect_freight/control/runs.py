@@ -18,6 +18,7 @@ from prefect_freight.errors import NotFoundError
 from prefect_freight.model import CONTROL_AREA, FORMAT_VERSION, Job
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
+from prefect_freight.stores.pages import list_keys
 
 LAST = f"{CONTROL_AREA}/last.json"
 RUNS = f"{CONTROL_AREA}/runs/"
@@ -148,8 +149,8 @@ class RunKey:
 
 def list_runs(destination: Store) -> list[RunKey]:
     """Return the names of all runs that are recorded, in their order."""
-    keys = sorted(key for page in destination.list(RUNS) for key in page["key"].to_pylist())
-    return [run for run in map(RunKey, keys) if run.sequence >= 0]
+    runs = map(RunKey, sorted(list_keys(destination, RUNS)))
+    return [run for run in runs if run.sequence >= 0]
 
 
 def run_area(area: str) -> str:
@@ -170,11 +171,16 @@ def read_runs(destination: Store, after: int = -1, newest: int | None = None) ->
     return [run for run in runs if run is not None]
 
 
-def earlier_runs(destination: Store, job: Job) -> list[Run]:
-    """Return the runs that left what lies at the destination: the last whole one and all since."""
+def runs_since_whole(destination: Store) -> tuple[Run | None, list[Run]]:
+    """Return the last run that ended whole, and the runs from it on: they left what lies there."""
     last = read_last(destination)
     since = read_runs(destination, after=last.sequence if last else 0)
-    return [run for run in [*([last] if last else []), *since] if run.sequence < job.sequence]
+    return last, [last, *since] if last else since
+
+
+def earlier_runs(destination: Store, job: Job) -> list[Run]:
+    """Return the runs before the job's own that left what lies at the destination."""
+    return [run for run in runs_since_whole(destination)[1] if run.sequence < job.sequence]
 
 
 def _read(destination: Store, key: str) -> Run | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from prefect_freight.control.diff import Diff, read_diff
 from prefect_freight.control.doings import COLUMNS, read_doings, trusted_runs
 from prefect_freight.control.ledger import begun_phases, recorded_batches
-from prefect_freight.control.manifest import Manifest, read_manifest
+from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.manifest_reader import ManifestReader, read_table
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import NotFoundError, UnsoundError
@@ -124,7 +124,7 @@ class State:
         return self.records.entries(section, STATE_SCHEMA.names).select(STATE_SCHEMA.names)
 
     @property
-    def is_recorded(self) -> bool:
+    def has_trusted_ledgers(self) -> bool:
         """Of some of what unfinished runs did it may be known what lies there now."""
         return any(self._trusted[number] for number, _ in self._unfinished)
 
@@ -164,7 +164,7 @@ class State:
             self.is_damaged = True
             return ENTRY_SCHEMA.empty_table().select(columns)
 
-    def owned(self) -> Iterator[pa.Table]:
+    def base_rows(self) -> Iterator[pa.Table]:
         """Yield the keys of the base's copy, whatever lies there under them (`TOUCHED_SCHEMA`)."""
         for name in self.sections:
             for keys in self.keys({name}):
@@ -221,31 +221,3 @@ def base_area(earlier: Sequence[Run], job: Job) -> str | None:
         if run.ended_whole or run.base_assumed
     ]
     return areas[-1] if areas else None
-
-
-def read_copy(
-    records: ManifestReader, manifest: Manifest, columns: list[str]
-) -> Iterator[pa.Table]:
-    """Yield all entries of the copy that a manifest describes."""
-    gathered: list[pa.Table] = []
-    rows = 0
-    for section in manifest.sections:
-        table = records.entries(section, columns).select(columns)
-        gathered.append(table)
-        rows += table.num_rows
-        if rows >= ROWS_AT_ONCE:
-            yield pa.concat_tables(gathered)
-            gathered, rows = [], 0
-    if gathered:
-        yield pa.concat_tables(gathered)
-
-
-ROWS_AT_ONCE = 50_000
-"""Small sections are given out together."""
-
-
-def count_copy(manifest: Manifest) -> int:
-    """Return how many objects the copy has; about, where version 1 does not say so."""
-    if manifest.version == 1:
-        return sum(part.rows for part in manifest.parts)
-    return sum(section.rows for section in manifest.sections)

@@ -1,4 +1,4 @@
-"""Which layout and which ordering a format has."""
+"""Which layout, ordering and reader a format has, and how it compares values."""
 
 from collections.abc import Collection, Mapping, Sequence
 

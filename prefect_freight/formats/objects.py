@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.manifest_reader import ManifestReader
-from prefect_freight.control.state import State, read_copy
+from prefect_freight.control.manifest_reader import ManifestReader, read_copy
+from prefect_freight.control.state import State
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.formats import Component, Preparation
 from prefect_freight.model import Job, Kind, Round, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.entries import make_entries
-from prefect_freight.plan.keys import folders_of, parents_of
+from prefect_freight.plan.keys import NO_KEYS, folders_of, parents_of
 from prefect_freight.plan.sections import Section, Stretch, TextPositions
 from prefect_freight.retry import retrying
 from prefect_freight.sources import ObjectSource, Source
@@ -92,7 +92,7 @@ class ObjectsOrdering:
         below = folders_of(keys)
         vanished = below.filter(pc.invert(pc.is_in(below, self._folders)))
         pages = self._keys() if len(vanished) else ()
-        new = [_no_keys(), *(page.filter(pc.is_in(page, vanished)) for page in pages)]
+        new = [NO_KEYS, *(page.filter(pc.is_in(page, vanished)) for page in pages)]
         in_the_way = pa.concat_arrays(new)
         for parents in parents_of(keys) if len(in_the_way) else ():
             early = pc.or_(early, pc.is_in(parents, in_the_way))
@@ -102,7 +102,7 @@ class ObjectsOrdering:
     def _folders(self) -> pa.Array:
         """The folders of all wanted keys that may be new: far fewer than keys, as a rule."""
         pages = [folders_of(page) for page in self._keys()]
-        return pa.concat_arrays([_no_keys(), *pages]).unique()
+        return pa.concat_arrays([NO_KEYS, *pages]).unique()
 
     def _keys(self) -> Iterator[pa.Array]:
         for section in self._sections:
@@ -117,10 +117,6 @@ class ObjectsReader:
     def taken_for(self, keys: pa.StringArray) -> pa.StringArray:
         """Return null for each key."""
         return pa.nulls(len(keys), pa.string())
-
-
-def _no_keys() -> pa.Array:
-    return pa.array([], pa.string())
 
 
 def compare_objects(source: Source, destination: Store, job: Job, differences: Differences) -> None:

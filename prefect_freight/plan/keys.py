@@ -1,6 +1,6 @@
-"""Keys of objects: the guard that none leaves the destination's root, and their folders. Pure."""
+"""Keys of objects: that none leaves the destination's root, their folders, the first few. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,6 +47,15 @@ def _danger(key: str) -> str:
     if any(0xD800 <= ord(c) <= 0xDFFF for c in key):
         return "it is not valid Unicode"
     return ""
+
+
+def first_few(keys: Sequence[str], total: int, count: int) -> str:
+    """Return the first `count` keys in a line for people, with dots where `total` is more.
+
+    >>> first_few(["a", "b", "c"], 7, 2)
+    'a, b, …'
+    """
+    return ", ".join([*keys[:count], *(["…"] if total > count else [])])
 
 
 def parents_of(keys: pa.Array) -> Iterator[pa.Array]:

@@ -51,7 +51,7 @@ def whatever(keys: pa.Table, name: str, run: int) -> pa.Table:
     return pa.table({name: columns[name] for name in TOUCHED_SCHEMA.names}, TOUCHED_SCHEMA)
 
 
-def resolve(touched: pa.Table) -> pa.Table:
+def last_known(touched: pa.Table) -> pa.Table:
     """Return each key once, with what is known of it.
 
     `run` is the newest that has the key, `known` and `put` say what is known of it, `content` and
@@ -87,14 +87,14 @@ def resolve(touched: pa.Table) -> pa.Table:
     )
 
 
-def same_content(wanted: pa.Table, resolved: pa.Table) -> tuple[pa.BooleanArray, pa.Array]:
+def same_content(wanted: pa.Table, last: pa.Table) -> tuple[pa.BooleanArray, pa.Array]:
     """Return of each wanted row whether its content is known to lie there, and the checksum."""
-    at = combined(pc.index_in(wanted["key"], combined(resolved["key"])))
-    there = pc.and_(resolved["known"], resolved["put"])
-    content = pc.if_else(there, resolved["content"], "")
+    at = combined(pc.index_in(wanted["key"], combined(last["key"])))
+    there = pc.and_(last["known"], last["put"])
+    content = pc.if_else(there, last["content"], "")
     same = pc.fill_null(pc.equal(combined(content).take(at), combined(wanted["content"])), False)
     same = pc.and_(same, pc.not_equal(combined(wanted["content"]), ""))
-    return same, combined(resolved["checksum"]).take(at)
+    return same, combined(last["checksum"]).take(at)
 
 
 def _one_each(rows: pa.Table) -> pa.Table:

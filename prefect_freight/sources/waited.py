@@ -8,7 +8,7 @@ import pyarrow as pa
 from prefect_freight.errors import TransientError
 from prefect_freight.model import Snapshot
 from prefect_freight.patience import Patience
-from prefect_freight.retry import retried_by
+from prefect_freight.retry import each_retried_by, retried_by
 from prefect_freight.sources import ChunkRefs, Node, ObjectSource, Source, ZarrSource
 
 
@@ -52,14 +52,6 @@ class _PatientSource[S: Source]:
             raise TransientError(f"nothing was read from {self.storage_url} up to now")
         self.inner.read(self._was_read, 0, 1)
 
-    def _each[T](self, items: Iterator[T]) -> Iterator[T]:
-        while True:
-            with retried_by(self._patience):
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
-
 
 class PatientZarrSource(_PatientSource[ZarrSource]):
     """A repository that is waited for."""
@@ -71,7 +63,7 @@ class PatientZarrSource(_PatientSource[ZarrSource]):
 
     def read_chunks(self, snapshot: Snapshot, path: str) -> Iterator[ChunkRefs]:
         """Yield the references of all chunks of an array."""
-        return self._each(self.inner.read_chunks(snapshot, path))
+        return each_retried_by(self._patience, self.inner.read_chunks(snapshot, path))
 
     def open_zarr(self, snapshot: Snapshot) -> Any:
         """Return the root; what zarr reads of it is not waited for."""
@@ -84,7 +76,7 @@ class PatientObjectSource(_PatientSource[ObjectSource]):
 
     def list_objects(self, snapshot: Snapshot) -> Iterator[pa.RecordBatch]:
         """Yield all objects."""
-        return self._each(self.inner.list_objects(snapshot))
+        return each_retried_by(self._patience, self.inner.list_objects(snapshot))
 
     def notes(self) -> tuple[str, ...]:
         """Return what the last listing left out."""

@@ -13,17 +13,11 @@ from prefect_freight.control.checksums import put_checksums
 from prefect_freight.control.clearing import forget_run
 from prefect_freight.control.diff import ELSEWHERE, Diff, DiffWriter, read_diff
 from prefect_freight.control.doings import NAMELESS
-from prefect_freight.control.manifest import Manifest, Part, Slice, fill_key, read_fill
+from prefect_freight.control.manifest import Manifest, Part, Slice, count_copy, fill_key, read_fill
 from prefect_freight.control.manifest_reader import COMPUTED
 from prefect_freight.control.marker import withdraw_markers
 from prefect_freight.control.runs import earlier_runs
-from prefect_freight.control.state import (
-    KEYS_SCHEMA,
-    State,
-    base_area,
-    count_copy,
-    require_nothing_done,
-)
+from prefect_freight.control.state import KEYS_SCHEMA, State, base_area, require_nothing_done
 from prefect_freight.errors import FreightError, OccupiedError
 from prefect_freight.formats import Preparation
 from prefect_freight.formats.choice import open_ordering
@@ -35,7 +29,7 @@ from prefect_freight.plan.touched import (
     AGAIN,
     DELETED,
     TOUCHED_SCHEMA,
-    resolve,
+    last_known,
     same_content,
     whatever,
 )
@@ -92,11 +86,10 @@ def compute_diff(
         state = State(destination, earlier, base, source=job.snapshot.source, relies=relies)
         try:
             with known_rows(manifest.parts) as known:
-                diffing = _Diffing(destination, job, manifest, state, known)
                 # A copy of another format goes before the new one: nobody reads both as one.
-                diffing.deletes_early = any(run.format != job.options.format for run in earlier)
-                diffing.minds_others = minding_others
-                written = diffing.run()
+                early = any(run.format != job.options.format for run in earlier)
+                diffing = _Diffing(destination, job, manifest, state, known, deletes_early=early)
+                written = diffing.run(minding_others=minding_others)
         except OccupiedError:
             # Without a diff a run has touched nothing. With one, all that it names would count as
             # ours from then on.
@@ -119,10 +112,15 @@ def read_entries(destination: Store, job: Job) -> Iterator[pa.Table]:
 class _Diffing:
     """One diff in the making."""
 
-    deletes_early, minds_others = False, True
-
     def __init__(
-        self, destination: Store, job: Job, manifest: Manifest, state: State, known: KnownRows
+        self,
+        destination: Store,
+        job: Job,
+        manifest: Manifest,
+        state: State,
+        known: KnownRows,
+        *,
+        deletes_early: bool,
     ) -> None:
         self._destination, self._job, self._manifest = destination, job, manifest
         self._state = state
@@ -131,12 +129,13 @@ class _Diffing:
         self._writer = DiffWriter(destination, manifest)
         changed = manifest.changed_names | state.doubtful
         self._ordering = open_ordering(state, manifest.by_name, changed, job.options.format)
+        self._deletes_early = deletes_early
         self._puts = 0
         self._known, self._known_puts, self._recorded_deletes = known, 0, 0
 
-    def run(self) -> Diff:
+    def run(self, *, minding_others: bool) -> Diff:
         """Write the diff and return it."""
-        foreign = self._mind_others() if self.minds_others else Foreign()
+        foreign = self._mind_others() if minding_others else Foreign()
         # Before all else: it looks at what lies there, and says what will have to come back.
         preparation = self._ordering.prepare()
         for name, round_, entries in preparation.entries:
@@ -148,7 +147,7 @@ class _Diffing:
             self._take_parts()
         else:
             with self._paired(preparation) as pairs:
-                if self._state.is_recorded:
+                if self._state.has_trusted_ledgers:
                     self._find_known(pairs)
                 self._take_parts()
                 self._settle(pairs)
@@ -241,7 +240,7 @@ class _Diffing:
         if self._ordering.phases_vouch:
             # A key of a later phase vouches for others, so it goes before they change.
             early = early | (self._phases(keys) > 0)
-        early = early | self.deletes_early
+        early = early | self._deletes_early
         for round_, chosen in ((Round.CLEAR, early), (Round.DELETES, ~early)):
             rows = pa.array(np.flatnonzero(chosen))
             self._writer.add(name, round_, delete_entries(key.take(rows), node.take(rows)))
@@ -259,7 +258,7 @@ class _Diffing:
             for name, keys in preparation.again.items()
         )
         if self._job.base is None:
-            touched = chain(self._state.owned(), self._state.doings(), again)
+            touched = chain(self._state.base_rows(), self._state.doings(), again)
             rows = max(count_copy(self._manifest), self._state.touched_rows)
             return partitioned((PART_SCHEMA, TOUCHED_SCHEMA), rows, self._all_parts(), touched)
         names = self._state.doubtful | {*preparation.again}
@@ -295,8 +294,8 @@ class _Diffing:
     def _find_known(self, pairs: Pairs) -> None:
         """Find the rows to be put of which unfinished exports have recorded that they did."""
         for copy, touched in pairs:
-            resolved = resolve(touched)
-            same, checksums = same_content(copy, resolved)
+            last = last_known(touched)
+            same, checksums = same_content(copy, last)
             if self._job.base is not None:
                 same = pc.and_(same, combined(copy["put"]))
             columns = (combined(copy["part"]), combined(copy["row"]), checksums)
@@ -305,24 +304,26 @@ class _Diffing:
     def _settle(self, pairs: Pairs) -> None:
         """Put again, or delete, what unfinished exports may have touched, or is taken away."""
         for copy, touched in pairs:
-            resolved = resolve(touched)
+            last = last_known(touched)
             if self._job.base is not None:
-                self._put_again(copy, resolved)
-            lies = pc.invert(pc.and_(resolved["known"], pc.invert(resolved["put"])))
-            wanted = pc.is_in(resolved["key"], combined(copy["key"]))
-            settled = pc.or_(wanted, pc.equal(resolved["run"], DELETED))
-            left = resolved.filter(pc.invert(settled))
-            gone = left.filter(lies.filter(pc.invert(settled)))
+                self._put_again(copy, last)
+            # What the copy has is put again, or lies there as wanted; what the manifest deletes is
+            # deleted with its part.
+            wanted = pc.is_in(last["key"], combined(copy["key"]))
+            settled = pc.or_(wanted, pc.equal(last["run"], DELETED))
+            left = last.filter(pc.invert(settled))
+            is_deleted = pc.and_(left["known"], pc.invert(left["put"]))
+            gone = left.filter(pc.invert(is_deleted))
             self._recorded_deletes += left.num_rows - gone.num_rows
             # If this run does not come to its end, the next one has to know of each name which keys
             # may be gone.
             for name in pc.unique(gone["name"]).to_pylist():
                 self._delete(name, gone.filter(pc.equal(gone["name"], name)))
 
-    def _put_again(self, copy: pa.Table, resolved: pa.Table) -> None:
+    def _put_again(self, copy: pa.Table, last: pa.Table) -> None:
         """Put what the base holds, where anything else may lie now."""
-        unsure = pc.is_in(copy["key"], combined(resolved["key"]))
-        same, _ = same_content(copy, resolved)
+        unsure = pc.is_in(copy["key"], combined(last["key"]))
+        same, _ = same_content(copy, last)
         unsure = pc.and_(unsure, pc.invert(pc.or_(combined(copy["put"]), same)))
         again = copy.filter(unsure)
         self._puts += again.num_rows

@@ -1,17 +1,17 @@
-"""Ending an export, or a phase of it: require, mark, report, and point at the last whole one."""
+"""Ending an export, whole or failed: report, marker, and the record that closes the run."""
 
 import json
 import time
 from contextlib import suppress
 
 from prefect_freight.control.clearing import remove_old_runs
-from prefect_freight.control.manifest import read_manifest
-from prefect_freight.control.marker import write_failure, write_success
+from prefect_freight.control.manifest import count_copy, read_manifest
+from prefect_freight.control.marker import is_marked, write_failure, write_success
 from prefect_freight.control.runs import RunState, run_of, write_run
-from prefect_freight.control.state import count_copy
-from prefect_freight.errors import FreightError, IncompleteError, NotFoundError, UnsoundError
+from prefect_freight.errors import FreightError, IncompleteError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
+from prefect_freight.plan.keys import first_few
 from prefect_freight.plan.report import count_not_begun, plan_report, unchecked_note
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Flushing, Store
@@ -58,6 +58,9 @@ def finish(
             report,
         )
     report = _report(job, plan, outcome, whole=True, notes=notes)
+    # What the marker vouches for first, then the marker, then the record that makes later exports
+    # rely on this one. Of a run killed in between the marker is true, and the same command finds
+    # that nothing is left to do.
     disk = innermost(destination)
     if isinstance(disk, Flushing):
         retrying(disk.flush)
@@ -112,15 +115,6 @@ def report_already_whole(destination: Store, job: Job) -> ExportReport:
     return _report(job, None, _copied(destination, job), whole=True, notes=(ALREADY,))
 
 
-def is_marked(destination: Store, job: Job) -> bool:
-    """Return whether the marker of a whole copy lies there."""
-    try:
-        retrying(lambda: destination.read(job.marker))
-    except NotFoundError:
-        return False
-    return True
-
-
 def mark_again(destination: Store, job: Job) -> None:
     """Put the marker of a copy that lies there whole, if somebody removed it.
 
@@ -166,11 +160,8 @@ def _close(
 def _notes(destination: Store, job: Job, differences: Differences) -> tuple[str, ...]:
     notes = list(differences.notes)
     if differences.foreign:
-        shown = ", ".join(differences.foreign_keys[:LINES_IN_MESSAGE])
-        dots = ", …" if differences.foreign > LINES_IN_MESSAGE else ""
-        notes.append(
-            f"{differences.foreign} objects there are not ours and were left: {shown}{dots}"
-        )
+        shown = first_few(differences.foreign_keys, differences.foreign, LINES_IN_MESSAGE)
+        notes.append(f"{differences.foreign} objects there are not ours and were left: {shown}")
     if differences.unchecked:
         notes.append(unchecked_note(differences.unchecked, destination.url, job.snapshot.source))
     return tuple(notes)

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.manifest import Manifest, Slice
-from prefect_freight.control.state import State, count_copy
+from prefect_freight.control.manifest import Manifest, Slice, count_copy
+from prefect_freight.control.state import State
 from prefect_freight.errors import InputError, NotFoundError, OccupiedError
 from prefect_freight.formats.choice import open_reader
 from prefect_freight.model import CONTROL_AREA, ENTRY_SCHEMA, Job, Round
 from prefect_freight.plan.entries import combined
-from prefect_freight.plan.keys import folders_of
+from prefect_freight.plan.keys import NO_KEYS, first_few, folders_of
 from prefect_freight.plan.sections import Section
 from prefect_freight.retry import retrying
 from prefect_freight.steps.partitions import partitioned
@@ -43,7 +43,7 @@ FOUND_SCHEMA = pa.schema(
         pa.field("round", pa.string()),  # in which it must be deleted; null: it is put over
     ]
 )
-KNOWN_SCHEMA = pa.schema([pa.field("key", pa.string()), pa.field("role", pa.int8())])
+ROLE_SCHEMA = pa.schema([pa.field("key", pa.string()), pa.field("role", pa.int8())])
 LISTED_SCHEMA = pa.schema([pa.field("key", pa.string()), pa.field("is_folder", pa.bool_())])
 PLANNED, OURS, FOLDER = range(3)
 """Roles of a key: the copy gets it, it is ours already, keys that the copy gets lie below it."""
@@ -78,9 +78,8 @@ class Foreign:
 
     def note(self) -> str:
         """Say that they are replaced."""
-        shown = ", ".join(self.keys[:KEYS_IN_MESSAGE])
-        dots = ", …" if self.count > KEYS_IN_MESSAGE else ""
-        return f"{self.count} objects there are not ours and are replaced: {shown}{dots}"
+        shown = first_few(self.keys, self.count, KEYS_IN_MESSAGE)
+        return f"{self.count} objects there are not ours and are replaced: {shown}"
 
     def refusal(self, url: str) -> OccupiedError:
         """Return the error that names them."""
@@ -122,21 +121,21 @@ class _Search:
     def by_listing(self) -> Iterator[pa.Table]:
         """Compare all that lies there with what is ours and what is planned."""
         reader = open_reader(self._manifest.by_name, self._job.options.format)
-        schemas = (KNOWN_SCHEMA, LISTED_SCHEMA)
+        schemas = (ROLE_SCHEMA, LISTED_SCHEMA)
         rows = 2 * count_copy(self._manifest)
         full: list[pa.Array] = []
-        with partitioned(schemas, rows, self._known(), self._listed()) as pairs:
+        with partitioned(schemas, rows, self._roles(), self._listed()) as pairs:
             # What cannot be read of our records may be ours: all that the copy gets is taken for
             # it, as an export must be able to mend a damaged destination. The report tells so.
-            trusting = self._state.is_damaged and self._job.options.on_existing != "replace"
-            for known, listed in pairs:
-                roles = [known.filter(pc.equal(known["role"], n))["key"] for n in range(3)]
-                planned, ours, folders = map(combined, roles)
+            lenient = self._state.is_damaged and self._job.options.on_existing != "replace"
+            for roles, listed in pairs:
+                keys = [roles.filter(pc.equal(roles["role"], n))["key"] for n in range(3)]
+                planned, ours, folders = map(combined, keys)
                 is_folder = combined(listed["is_folder"])
                 there = combined(listed["key"])
                 full.append(_among(there.filter(is_folder), planned))
                 foreign = _except(there.filter(pc.invert(is_folder)), ours)
-                if not trusting:
+                if not lenient:
                     self._refuse_nested(_except(foreign, planned))
                     yield _found(_among(foreign, planned), OVER)
                     rest = _except(foreign, planned)
@@ -145,21 +144,21 @@ class _Search:
                     rest = _except(rest, in_the_way)
                     what = reader.taken_for(rest)
                     yield _found(rest, _taken(what), Round.DELETES).filter(pc.is_valid(what))
-            if not trusting:
-                yield from self._below(pa.concat_arrays([_NONE, *full]))
+            if not lenient:
+                yield from self._below(pa.concat_arrays([NO_KEYS, *full]))
 
     def by_asking(self) -> Iterator[pa.Table]:
         """Ask for each key that is new or changed, and look whose it is where one is there."""
         exact: list[pa.Array] = []
         with ThreadPoolExecutor(ASKING) as pool:
-            all_keys = [_NONE]
+            all_keys = [NO_KEYS]
             # The columns that the diff will read too: a part is read once for both.
             for rows, keys in self._planned((*ENTRY_SCHEMA.names, "kept")):
                 there = self._present(pool, keys)
                 exact.append(_except(there, self._recorded(rows, there)))
                 all_keys.append(keys)
             planned = pa.concat_arrays(all_keys)
-            yield _found(self._not_touched(pa.concat_arrays([_NONE, *exact])), OVER)
+            yield _found(self._not_touched(pa.concat_arrays([NO_KEYS, *exact])), OVER)
             if self._is_disk:
                 files = self._present(pool, folders_of(planned))
                 yield _found(self._not_ours(files), IN_A_FOLDERS_PLACE, Round.CLEAR)
@@ -178,7 +177,7 @@ class _Search:
                 entries = table.slice(rows.first, rows.stop - rows.first)
                 yield rows, combined(entries.filter(pc.invert(entries["kept"]))["key"])
 
-    def _known(self) -> Iterator[pa.Table]:
+    def _roles(self) -> Iterator[pa.Table]:
         for _, keys in self._planned():
             yield _with_role(keys, PLANNED)
             if self._is_disk:
@@ -219,11 +218,11 @@ class _Search:
     def _recorded(self, rows: Slice, there: pa.Array) -> pa.Array:
         """Return the keys that the base has where a slice of the manifest has some."""
         if not len(there):
-            return _NONE
+            return NO_KEYS
         base = self._state.sections.get(rows.name, ())
         wanted = self._manifest.by_name.get(rows.name, ())
         tables = [self._state.entries(section) for section in _behind(base, wanted, rows.start)]
-        return pa.concat_arrays([_NONE, *(combined(table["key"]) for table in tables)])
+        return pa.concat_arrays([NO_KEYS, *(combined(table["key"]) for table in tables)])
 
     def _not_touched(self, keys: pa.Array) -> pa.Array:
         return _without(keys, self._state.touched())
@@ -256,9 +255,6 @@ def _behind(base: Sequence[Section], wanted: Sequence[Section], start: str) -> S
     return base
 
 
-_NONE = pa.array([], pa.string())
-
-
 def _without(keys: pa.Array, tables: Iterable[pa.Table]) -> pa.Array:
     for table in tables if len(keys) else ():
         keys = _except(keys, combined(table["key"]))
@@ -284,7 +280,7 @@ def _found(keys: pa.Array, why: str | pa.Array, round_: Round | None = None) -> 
 
 
 def _with_role(keys: pa.Array, role: int) -> pa.Table:
-    return pa.table([keys, pa.repeat(pa.scalar(role, pa.int8()), len(keys))], KNOWN_SCHEMA)
+    return pa.table([keys, pa.repeat(pa.scalar(role, pa.int8()), len(keys))], ROLE_SCHEMA)
 
 
 def _listed(keys: pa.Array, *, is_folder: bool) -> pa.Table:

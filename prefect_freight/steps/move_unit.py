@@ -70,7 +70,7 @@ def move_unit(
     if diff is None:
         raise InternalError(f"no diff of the export lies in {destination.url}/{job.area}")
     ledger = Ledger(destination, job.area)
-    records = ledger.read(unit)
+    records = ledger.read(unit.round, range(unit.first, unit.stop))
     whole = {number: r for number, r in records.items() if not r.failed}
     skipped = Outcome(skipped=sum(record.objects for record in whole.values()))
     if whole:
@@ -78,7 +78,7 @@ def move_unit(
     carrier = Carrier(source, destination, diff.area)
     mover = _Mover(carrier, destination, ledger, unit, open_batches, on_event, stopped)
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
-    if pending:
+    if pending:  # before the first object: from here on a later run takes the phase for ours
         ledger.begin(unit.round, unit.phase)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
     try:

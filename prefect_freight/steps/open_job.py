@@ -12,9 +12,8 @@ from prefect_freight.control.runs import (
     RUNS,
     Run,
     mark_unsound,
-    read_last,
-    read_runs,
     run_of,
+    runs_since_whole,
     write_run,
 )
 from prefect_freight.errors import (
@@ -27,6 +26,7 @@ from prefect_freight.errors import (
 from prefect_freight.formats.choice import check_format
 from prefect_freight.model import Job, OnExisting, Options, Snapshot
 from prefect_freight.plan.differences import Differences
+from prefect_freight.plan.keys import first_few
 from prefect_freight.plan.report import plan_export_id
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
@@ -80,14 +80,12 @@ def _look(
     destination = Remembering(destination, is_manifest)
     check_format(source, options.format)
     _refuse_overlap(source, destination)
-    last = read_last(destination)
-    since = read_runs(destination, after=last.sequence if last else 0)
-    earlier = [last, *since] if last else since
+    last, earlier = runs_since_whole(destination)
     if not earlier:
         _refuse_nested(destination)
         _refuse_occupied(destination, options)
     others = _other_copies(earlier, snapshot, options, destination)
-    unsound = None if _is_recorded(last, destination) else last
+    unsound = None if _has_manifest(last, destination) else last
     disturbed = False
     if _is_whole(earlier, snapshot, options):
         job = _whole_job(earlier[-1], snapshot, options, destination)
@@ -119,7 +117,7 @@ def _look(
     return job, unsound
 
 
-def _is_recorded(last: Run | None, destination: Store) -> bool:
+def _has_manifest(last: Run | None, destination: Store) -> bool:
     """Say whether the manifest of the last whole copy can be read, if there is such a copy."""
     return last is None or read_manifest(destination, last.area) is not None
 
@@ -268,11 +266,10 @@ def _refuse_occupied(destination: Store, options: Options) -> None:
     if options.on_existing != "refuse":
         return
     keys = (key for table in list_data(destination) for key in table["key"].to_pylist())
-    names = list(itertools.islice(keys, KEYS_IN_MESSAGE + 1))
+    # One more than is named, to know whether there are more; the listing is not read to its end.
+    names = [repr(key) for key in itertools.islice(keys, KEYS_IN_MESSAGE + 1)]
     if names:
-        shown = ", ".join(map(repr, names[:KEYS_IN_MESSAGE])) + (
-            ", …" if len(names) > KEYS_IN_MESSAGE else ""
-        )
+        shown = first_few(names, len(names), KEYS_IN_MESSAGE)
         raise DestinationError(
             f"expected {destination.url} to be empty or a copy of ours, found {shown}. Nothing was "
             "touched. Choose another destination, or write beside what is there with "

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from prefect_freight.control.checksums import keep_checksums
 from prefect_freight.control.diff import read_diff
-from prefect_freight.control.manifest_reader import ManifestReader
-from prefect_freight.control.state import count_copy, read_copy
+from prefect_freight.control.manifest import count_copy
+from prefect_freight.control.manifest_reader import ManifestReader, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.formats import Reader
 from prefect_freight.formats.choice import compare_values, open_reader

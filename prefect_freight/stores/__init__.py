@@ -4,13 +4,15 @@ A store is a flat name space of objects under one root, the store's URL. Keys ar
 `/`-separated, without a leading `/`. Sources read through stores and destinations are stores, so
 that the bytes of both take the same way in and the same errors come out.
 
-`urls` turns a path or URL into a store of `local`, `s3` or `fsspec`; `pages` makes the columns of
-their listings, `sorting` puts these in order; `overlay` is a store over another one, for dry runs,
-and `patient` one that is waited for; `locations` tells what lies above a store, and whether two are
-at one service. Not promised: any order of a listing, that an object lasts through a power failure
-(but see `Flushing`), any atomic change of more than one object, and that `write_new` and `replace`
-are atomic: of what fsspec opens, on a file system without locks, on an S3 service without
-conditional puts, two callers at once may both be told that they did it.
+`urls` turns a path or URL into a store of `local`, `s3` or `fsspec`, and `credentials` refuses
+those in a URL; `disk` and `exclusive` are what `local` needs of a file system. `pages` makes the
+columns of listings, `sorting` puts these in order. Stores over another one are `wrapping` it:
+`patient` is one that is waited for, `remembering` reads records once; `overlay` is that of dry
+runs. `locations` tells what lies above a store, and whether two are at one service. Not promised:
+any order of a listing, that an object lasts through a power failure (but see `Flushing`), any
+atomic change of more than one object, and that `write_new` and `replace` are atomic: of what fsspec
+opens, on a file system without locks, on an S3 service without conditional puts, two callers at
+once may both be told that they did it.
 """
 
 from collections.abc import Iterable, Iterator

@@ -5,12 +5,18 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-from prefect_freight.stores import LISTING_SCHEMA
+from prefect_freight.stores import LISTING_SCHEMA, Store
 
 ROWS_PER_PAGE = 5_000
 
 Row = tuple[str, int, str | None]
 """Key, size in bytes, entity tag."""
+
+
+def list_keys(store: Store, prefix: str) -> Iterator[str]:
+    """Yield the keys of all objects below a prefix: for records, which are few."""
+    for page in store.list(prefix):
+        yield from page["key"].to_pylist()
 
 
 def to_pages(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:

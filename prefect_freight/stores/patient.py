@@ -11,7 +11,7 @@ import pyarrow as pa
 from prefect_freight.errors import TransientError
 from prefect_freight.model import CONTROL_AREA
 from prefect_freight.patience import Patience
-from prefect_freight.retry import retried_by
+from prefect_freight.retry import each_retried_by
 from prefect_freight.stores import Store
 from prefect_freight.stores.wrapping import Wrapping
 
@@ -57,14 +57,8 @@ class PatientStore(Wrapping):
         )
 
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
-        """Yield a listing, which goes on where it broke."""
-        pages = self.inner.list(prefix, without=without)
-        while True:
-            with retried_by(self._patience):
-                page = next(pages, None)
-            if page is None:
-                return
-            yield page
+        """Return a listing, which goes on where it broke."""
+        return each_retried_by(self._patience, self.inner.list(prefix, without=without))
 
     def _read_again(self) -> None:
         if self._was_read is None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from prefect_freight.control.lease import Lease
 from prefect_freight.events import Event, StepStarted, ignore_event
-from prefect_freight.exporting import plan_options, run_export
+from prefect_freight.exporting import run_export
 from prefect_freight.model import ExportReport
+from prefect_freight.options import plan_options
 from prefect_freight.runner import PlainRunner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source

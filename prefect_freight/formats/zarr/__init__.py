@@ -3,10 +3,10 @@
 `layout` divides a snapshot into components and gives their entries, by `documents` (a node as the
 format has it) and `chunks` (the entries of its chunks). `documents` uses `codecs`, `dtypes`,
 `fill`, `masks`, `grid` and `chunk_keys`, one for each field that the formats spell differently;
-`consolidated` puts all documents into one. `ordering` says in which round changes are made, and
-`withdraw` which arrays must leave the view meanwhile. `reader` says where a reader looks for
-objects, `values` compares what zarr decodes of source and copy, through `view`, a store as zarr
-reads one.
+`filling` bounds and counts the missing chunks that are written out; `consolidated` puts all
+documents into one. `ordering` says in which round changes are made, and `withdraw` which arrays
+must leave the view meanwhile. `reader` says where a reader looks for objects, `values` compares
+what zarr decodes of source and copy, through `view`, a store as zarr reads one.
 
 Not promised: any change of a chunk's bytes, so neither other codecs nor other chunk shapes. What
 the format cannot express is refused before anything is written.

@@ -14,6 +14,7 @@ from prefect_freight.formats.zarr.names import METADATA
 from prefect_freight.formats.zarr.withdraw import DOCUMENT_PATTERN, Reading, plan_withdrawals
 from prefect_freight.model import Format, Round
 from prefect_freight.plan.entries import combined, delete_entries, inline_entries
+from prefect_freight.plan.keys import NO_KEYS
 from prefect_freight.plan.sections import Section
 
 PARENT = r"/?[^/]*$"
@@ -80,9 +81,7 @@ class ZarrOrdering:
     def _documents_there(self) -> pa.Array:
         # With those that an unfinished run may have put: a reader can meet them too.
         tables = [*self._state.keys({METADATA}), *self._state.touched(METADATA)]
-        keys = pa.concat_arrays(
-            [combined(table["key"]) for table in tables] or [_no_keys()]
-        ).unique()
+        keys = pa.concat_arrays([combined(table["key"]) for table in tables] or [NO_KEYS]).unique()
         return keys.filter(pc.match_substring_regex(keys, DOCUMENT_PATTERN))
 
     def early_deletes(self, keys: pa.Array, nodes: pa.Array) -> pa.BooleanArray:
@@ -109,7 +108,3 @@ def _parents(keys: pa.Array) -> pa.Array:
 
 def _is_in(values: pa.Array, wanted: Iterable[str]) -> pa.BooleanArray:
     return pc.is_in(values, pa.array(sorted(wanted), pa.string()))
-
-
-def _no_keys() -> pa.Array:
-    return pa.array([], pa.string())

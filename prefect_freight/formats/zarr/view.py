@@ -18,6 +18,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from prefect_freight.errors import InternalError, NotFoundError
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
+from prefect_freight.stores.pages import list_keys
 
 
 class ZarrView(ZarrStore):
@@ -73,9 +74,8 @@ class ZarrView(ZarrStore):
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield all keys below a prefix."""
-        for page in self._store.list(prefix):
-            for key in page["key"].to_pylist():
-                yield key
+        for key in list_keys(self._store, prefix):
+            yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Yield the names directly below a prefix."""

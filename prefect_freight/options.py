@@ -1,0 +1,76 @@
+"""What an export is asked to do: options as they are given, looked at and made a record."""
+
+from typing import get_args
+
+from prefect_freight.errors import InputError
+from prefect_freight.events import Notice, OnEvent, ignore_event
+from prefect_freight.model import (
+    KEEP_RUNS,
+    MAX_FILL_CHUNKS,
+    RETRY_FOR_S,
+    SECTION_ROWS,
+    Format,
+    OnExisting,
+    Options,
+    VerifyLevel,
+)
+from prefect_freight.plan.phases import Phases, check_phases
+from prefect_freight.stores import Store
+from prefect_freight.stores.urls import with_checksums
+
+MAX_CONCURRENCY = 256
+
+
+def plan_options(
+    format_: str,
+    concurrency: int,
+    verify: str,
+    on_existing: str,
+    *,
+    from_ref: str | None = None,
+    rounds: Phases = (),
+    settle_s: float = 2.0,
+    section_rows: int = SECTION_ROWS,
+    keep_runs: int = KEEP_RUNS,
+    max_fill_chunks: int = MAX_FILL_CHUNKS,
+    retry_for: float = RETRY_FOR_S,
+    on_event: OnEvent = ignore_event,
+) -> Options:
+    """Return the options if they are possible; raises `InputError` that names the wrong one."""
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise InputError(f"expected concurrency from 1 to {MAX_CONCURRENCY}, found {concurrency}")
+    for name, number in (("section_rows", section_rows), ("keep_runs", keep_runs)):
+        if number < 1:
+            raise InputError(f"expected {name} of at least 1, found {number}")
+    if max_fill_chunks < 0:
+        raise InputError(f"expected max_fill_chunks of at least 0, found {max_fill_chunks}")
+    if not retry_for >= 0:
+        raise InputError(f"expected retry_for of 0 seconds or more, found {retry_for}")
+    if format_ == "zarr3alpha":
+        on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
+        format_ = "zarr3"
+    check_phases(rounds)
+    if format_ not in set(Format):
+        raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
+    if verify not in get_args(VerifyLevel):
+        raise InputError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
+    if on_existing not in get_args(OnExisting):
+        choices = " or ".join(get_args(OnExisting))
+        raise InputError(f"expected on_existing {choices}, found {on_existing!r}")
+    return Options(
+        Format(format_),
+        verify,  # type: ignore[arg-type]
+        on_existing,  # type: ignore[arg-type]
+        from_ref,
+        rounds,
+        settle_s,
+        section_rows,
+        keep_runs,
+        max_fill_chunks,
+        retry_for,
+    )
+
+
+def checksummed(destination: Store, options: Options) -> Store:
+    """Return the destination as the options want it written: with checksums or without."""
+    return destination if options.verify in ("none", "sizes") else with_checksums(destination)
