@@ -49,8 +49,14 @@ def exporter(
 
 @pytest.hookimpl(tryfirst=True)  # before those that are slow are deselected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what runs by the flow, but for the cases that `by_flow_too` names."""
+    """Mark as slow what runs by the flow, but for the cases that `by_flow_too` names.
+
+    And all cases of a matrix but those that `usually` names.
+    """
     for item in items:
+        usual = [marker.args for marker in item.iter_markers("usually")]
+        if usual and not any(all(part in item.name for part in parts) for parts in usual):
+            item.add_marker(pytest.mark.slow)
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if "flow" in (parameters.get("export"), parameters.get("exporter")):
             quick = [marker.args for marker in item.iter_markers("by_flow_too")]

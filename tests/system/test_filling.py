@@ -48,7 +48,6 @@ def refusal(run: Run, history: History, copy: Path, **options: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.by_flow_too("both axes")
 @pytest.mark.parametrize(
     ("shape", "chunks", "number"),
     [

@@ -136,7 +136,6 @@ COLLISIONS = {
 }
 
 
-@pytest.mark.by_flow_too("zarr2-local")
 @pytest.mark.parametrize("format_", COLLISIONS)
 def test_merging_refuses_what_is_in_the_way_and_touches_nothing(
     export: Run, history: History, destination: Store, format_: str
@@ -217,7 +216,6 @@ def test_on_a_disk_files_and_folders_are_in_each_others_way(
     assert data(copy) == data(tmp_path / "fresh")
 
 
-@pytest.mark.by_flow_too
 def test_a_difference_refuses_what_lies_where_something_new_is_to_be(
     export: Run, history: History, tmp_path: Path
 ) -> None:
@@ -333,7 +331,6 @@ def test_plain_objects_and_arrays_replace_each_other(
 Above = Callable[[Store], Store]
 
 
-@pytest.mark.by_flow_too("local")
 @pytest.mark.parametrize("on_existing", ["refuse", "merge", "replace"])
 def test_a_destination_inside_another_is_refused(
     export: Run,

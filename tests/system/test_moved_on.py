@@ -171,7 +171,7 @@ def walks(examples: int) -> Callable[[Any], Any]:
     return settings(quietly, max_examples=examples)
 
 
-@walks(3)
+@walks(2)
 @given(changes=CHANGES, steps=STEPS, format_=st.sampled_from(["zarr2", "zarr3"]))
 def test_any_walk_of_kills_moves_and_damage_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any], format_: str
@@ -179,7 +179,7 @@ def test_any_walk_of_kills_moves_and_damage_is_exact(
     walk(start(tmp_path_factory.mktemp("walk"), format_), changes, steps)
 
 
-@walks(5)
+@walks(2)
 @given(changes=FILE_CHANGES, steps=STEPS)
 def test_any_walk_over_plain_objects_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any]

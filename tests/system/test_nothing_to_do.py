@@ -60,7 +60,6 @@ def test_with_its_marker_there_nothing_is_written_and_no_lock_is_taken(
     assert store.changes == before
 
 
-@pytest.mark.by_flow_too
 def test_a_marker_that_was_removed_is_not_put_again_while_another_exports(
     export: Run, source: tuple[str, str, str], tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def areas(moving: Moving) -> set[str]:
     return recorded | {path.name for path in below.iterdir() if path.name[0].isdigit()}
 
 
+@pytest.mark.usually("objects")
 def test_what_the_next_difference_needs_stays(moving: Moving) -> None:
     moving.commit(*night(moving, 6))
     moving.export()  # all of it, so that nothing lies in the manifests of the nights before
@@ -65,6 +66,7 @@ def test_what_the_next_difference_needs_stays(moving: Moving) -> None:
     assert verify(moving.copy).to_dict()["unchecked"] == 0
 
 
+@pytest.mark.usually("objects")
 def test_a_dry_run_shows_it_and_removes_nothing(moving: Moving) -> None:
     before = areas(moving)
     shown = prune(moving.copy, dry_run=True)
@@ -74,6 +76,7 @@ def test_a_dry_run_shows_it_and_removes_nothing(moving: Moving) -> None:
     assert prune(moving.copy).found == ()
 
 
+@pytest.mark.usually("objects")
 @pytest.mark.parametrize(("keep", "fewer"), [(1, 1), (NIGHTS, NIGHTS)])
 def test_the_last_runs_may_be_kept(moving: Moving, keep: int, fewer: int) -> None:
     newest = sorted(areas(moving))[-1 - keep :]
@@ -81,6 +84,8 @@ def test_the_last_runs_may_be_kept(moving: Moving, keep: int, fewer: int) -> Non
     assert areas(moving) >= {*newest}
 
 
+@pytest.mark.usually("objects", "8")
+@pytest.mark.usually("zarr2", "8")
 @pytest.mark.parametrize("changes", [5, 8, 11])
 def test_an_unfinished_run_is_resumed_after_it(moving: Moving, changes: int) -> None:
     moving.commit(*night(moving, 7))
@@ -90,6 +95,7 @@ def test_an_unfinished_run_is_resumed_after_it(moving: Moving, changes: int) -> 
     assert data(moving.copy) == moving.fresh()
 
 
+@pytest.mark.usually("objects")
 def test_what_has_no_record_goes(moving: Moving) -> None:
     left = moving.copy / ".freight" / "000099-0123456789abcdef" / "manifest"
     left.mkdir(parents=True)
@@ -99,6 +105,7 @@ def test_what_has_no_record_goes(moving: Moving) -> None:
     assert not left.parent.exists()
 
 
+@pytest.mark.usually("objects")
 def test_beside_an_export_it_is_refused(moving: Moving) -> None:
     before = areas(moving)
     with hold_lock(open_store(str(moving.copy))), pytest.raises(LockedError):
@@ -106,6 +113,7 @@ def test_beside_an_export_it_is_refused(moving: Moving) -> None:
     assert areas(moving) == before
 
 
+@pytest.mark.usually("objects")
 def test_where_it_is_not_known_what_is_needed_nothing_goes(moving: Moving) -> None:
     for index in moving.copy.glob(".freight/*/manifest/manifest.json"):
         index.unlink()
@@ -121,6 +129,7 @@ def test_where_nothing_was_exported_nothing_goes(tmp_path: Path) -> None:
         prune(tmp_path, keep=-1)
 
 
+@pytest.mark.usually("zarr2")
 def test_the_command_shows_and_removes(moving: Moving) -> None:
     run = functools.partial(freight, "prune", moving.copy)
     shown = run("--dry-run")

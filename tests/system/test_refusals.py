@@ -17,6 +17,7 @@ from prefect_freight.stores.urls import open_store
 REFUSED = "the store answered 400, and would do so again"
 
 
+@pytest.mark.usually("zarr2")
 @pytest.mark.parametrize("format_", ["zarr2", "zarr3"])
 @pytest.mark.parametrize(
     "record", ["last.json", "runs/", "manifest.json", "diff.json", ".parquet", "consolidated"]

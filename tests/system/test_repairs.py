@@ -48,7 +48,6 @@ def another(moving: Moving) -> dict[str, Any]:
 FOLLOWING = [same, difference, another]
 
 
-@pytest.mark.by_flow_too("zarr2", "another")
 @pytest.mark.parametrize("following", FOLLOWING)
 def test_a_repair_that_was_cut_off_is_taken_up_by_whatever_follows(
     moving: Moving, tmp_path: Path, following: Callable[[Moving], dict[str, Any]]

@@ -57,9 +57,7 @@ MOMENTS: Mapping[str, Moment] = {
 USUAL = {
     ("first objects", "zarr2"),
     ("marker, before the record", "zarr2"),
-    ("documents", "zarr3"),
     ("part of the manifest", "objects"),
-    ("many objects", "objects"),
     ("batch moved, not recorded", "objects"),
 }
 

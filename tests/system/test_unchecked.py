@@ -54,7 +54,6 @@ def test_an_assumed_base_is_reported_as_never_checked_and_verify_compares_it(
     assert compared.to_dict()["unchecked"] == 0
 
 
-@pytest.mark.by_flow_too("zarr2", "checksums")
 @pytest.mark.parametrize("level", ["checksums", "values"])
 def test_wrong_bytes_of_an_assumed_base_are_found_and_copied_anew(
     moving: Moving, level: str
@@ -108,6 +107,7 @@ def test_where_checksums_were_lost_the_source_is_read(
     assert not verify(moving.copy, source=moving.url).whole
 
 
+@pytest.mark.usually("zarr2")
 def test_the_command_says_how_many_were_never_checked(moving: Moving) -> None:
     moving.export(**ON_THE_USERS_WORD)
     done = freight("verify", moving.copy)

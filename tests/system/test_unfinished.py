@@ -18,9 +18,9 @@ GOALS = {"back": 0, "on": 1, "elsewhere": 2}
 CUTS = {ZARR2: range(4, 64, 11), ZARR3: range(4, 64, 11), OBJECTS: range(4, 154, 25)}
 """After how many changes of the destination; the last one is late enough."""
 USUAL = {
-    *((ZARR2, "back", None), (ZARR2, "elsewhere", "last")),
-    *((ZARR3, "on", "last"), (ZARR3, "elsewhere", None)),
-    *((OBJECTS, "back", "last"), (OBJECTS, "elsewhere", None)),
+    (ZARR2, "elsewhere", "last"),
+    (ZARR3, "on", "last"),
+    (OBJECTS, "back", None),
 }
 
 
