@@ -342,8 +342,12 @@ def print_verification(verification: Verification) -> None:
     copy = f"the copy of {verification.ref} (snapshot {verification.snapshot})"
     unchecked = verification.differences.unchecked
     whole = f"is whole, but for {unchecked} objects that were never checked" if unchecked else WHOLE
-    verdict = whole if verification.whole else "is not whole, or holds what is not of it"
-    print(f"By {verification.level}, {copy} at {verification.destination} {verdict}.")  # noqa: T201
+    verdict = whole if verification.whole else "is not whole"
+    beside = verification.differences.foreign
+    others = f" Beside it lie {beside:,} objects that are not ours." if beside else ""
+    print(f"By {verification.level}, {copy} at {verification.destination} {verdict}.{others}")  # noqa: T201
+    if verification.cure:
+        print(verification.cure)  # noqa: T201
 
 
 def print_summary(report: ExportReport) -> None:
@@ -365,10 +369,16 @@ def print_summary(report: ExportReport) -> None:
 
 
 def _rows(report: ExportReport) -> list[tuple[str, str]]:
+    place = [
+        ("Copy", report.destination),
+        ("Snapshot", f"{report.snapshot} ({report.ref}), as {report.format}"),
+        ("Marker", report.marker),
+    ]
     more = {
         "Objects there already": report.objects_skipped,
         "Objects deleted": report.objects_deleted,
         "Objects failed": report.objects_failed,
         "Objects not begun": report.objects_not_begun,
     }
-    return [*summary_rows(report), *((name, f"{n:,}") for name, n in more.items() if n)]
+    counts = [(name, f"{n:,}") for name, n in more.items() if n]
+    return [*summary_rows(report), *counts, *place]

@@ -113,7 +113,9 @@ def run_export(
             return _Attempt(waits, job, runner, lock).run()
         except UnsoundError as error:
             # Once is enough: an attempt that relies on no earlier record cannot be unsound.
-            runner.tell(Notice(f"{error}: doing so, all of it is copied anew"))
+            # Without the cure that it ends with, which is what happens now.
+            found = str(error).partition(". Run the ")[0]
+            runner.tell(Notice(f"{found}. So all of it is copied anew now"))
             job = runner.step(open_job, source, destination, snapshot, options)
             return _Attempt(waits, job, runner, lock).run()
 

@@ -237,7 +237,10 @@ class Patience:
             left = since + self._retry_for - self._clock()
         # Only of whoever has tried, so that a try that failed is one line, however many wait.
         if left > 0 and (first or tell):
-            self._tell(f"{error}. Waiting for {self._url} to answer, for up to {left:.0f} s more")
+            said = str(error).rstrip(".")
+            stop = "" if said.endswith("?") else "."
+            wait = f"Waiting for {self._url} to answer, for up to {left:.0f} s more"
+            self._tell(f"{said}{stop} {wait}")
         with self._changed:
             while self._answers == answers:
                 now = self._clock()

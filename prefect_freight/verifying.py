@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import PurePath
+from shlex import quote
 from typing import Any
 
 from prefect_freight.config import StoreConfig
@@ -33,6 +34,7 @@ class Verification:
     source: str
     ref: str
     snapshot: str
+    format: str
     level: str
     """The level that was compared: `checksums`, or `values`."""
     differences: Differences
@@ -40,8 +42,20 @@ class Verification:
 
     @property
     def whole(self) -> bool:
-        """The copy is the snapshot, all of it and nothing else."""
-        return self.differences.whole and not self.differences.foreign
+        """All of the snapshot lies there as it is; objects beside it, which are not ours, may."""
+        return self.differences.whole
+
+    @property
+    def cure(self) -> str:
+        """What mends the copy; an empty text if it is whole."""
+        if self.whole:
+            return ""
+        command = f"freight export {quote(self.source)} {quote(self.destination)}"
+        command += f" --ref {self.snapshot} --format {self.format} --verify checksums"
+        if self.differences.is_only_taken:
+            command += " --on-existing replace"
+            return f"Remove what is not of the copy, or have it deleted by: {command}"
+        return f"Mend it by: {command}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verification as plain JSON values."""
@@ -52,6 +66,7 @@ class Verification:
             "source": self.source,
             "ref": self.ref,
             "snapshot": self.snapshot,
+            "format": self.format,
             "level": self.level,
             "whole": self.whole,
             "missing": differences.missing_keys,
@@ -59,6 +74,7 @@ class Verification:
             "foreign": differences.foreign_keys,
             "unchecked": differences.unchecked,
             "notes": list(self.notes),
+            "cure": self.cure,
         }
 
 
@@ -106,6 +122,7 @@ def verify(
         last.source,
         last.ref,
         last.snapshot,
+        last.format,
         job.options.verify,
         differences,
         (*differences.notes, *unsound, *unchecked, *(_note(run) for run in later)),

@@ -53,7 +53,7 @@ class ManifestReader:
         if manifest is None:
             raise UnsoundError(
                 f"expected the manifest of an export at {self._destination.url}/{area}, found "
-                "none that can be read. Run the same command again"
+                "none that can be read. Run the export again"
             )
         return manifest
 
@@ -142,13 +142,13 @@ def read_table(destination: Store, key: str, columns: list[str] | None = None) -
     try:
         data = retrying(lambda: destination.read(key))
     except NotFoundError as error:
-        raise UnsoundError(f"{place}, found none. Run the same command again") from error
+        raise UnsoundError(f"{place}, found none. Run the export again") from error
     try:
         with io.BytesIO(data) as file:
             return pq.read_table(file, columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise UnsoundError(
-            f"{place}, found {len(data)} bytes that are none. Run the same command again"
+            f"{place}, found {len(data)} bytes that are none. Run the export again"
         ) from error
 
 

@@ -119,12 +119,12 @@ def mark_unsound(destination: Store, run: Run) -> None:
 def read_last(destination: Store) -> Run | None:
     """Return the last run that ended whole, though it may have been found unsound since.
 
-    Where the pointer is damaged, the runs' own records tell it.
+    Where the pointer is gone or damaged, the runs' own records tell it: a run claims that it ended
+    whole only after the pointer did, so none is taken for it wrongly.
     """
     last = _read(destination, LAST)
-    if last is None or not last.is_damaged:
+    if last is not None and not last.is_damaged:
         return last
-    # A run claims that it ended whole only after the pointer did, so none is taken for it wrongly.
     whole = (run for run in reversed(read_runs(destination)) if run.ended_whole)
     return next(whole, None)
 

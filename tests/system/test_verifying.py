@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,44 @@ def test_the_command_exits_with_one_and_names_what_is_wrong(weather: Path, tmp_p
     done = freight("verify", tmp_path / "copy")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, "missing surface/lat/0")
     assert json.loads(freight("verify", tmp_path / "copy", "--json").stdout)["whole"] is False
+
+
+def test_objects_beside_a_copy_make_it_no_less_whole(weather: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    ship(weather, copy)
+    (copy / "notes.txt").write_text("mine")
+    done = freight("verify", copy)
+    assert (done.returncode, "Beside it lie 1 objects" in done.stdout) == (0, True)
+    assert json.loads(freight("verify", copy, "--json").stdout)["foreign"] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_what_verify_says_at_the_end_mends_the_copy(
+    weather: Path, tmp_path: Path, damage: str
+) -> None:
+    copy = tmp_path / "copy"
+    ship(weather, copy)
+    chunk = next(path for path in sorted(copy.rglob("*.*.*")) if ".freight" not in path.parts)
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-1] if damage == "cut" else content[:-1] + b"?")
+    found = verify(copy)
+    assert found.cure.startswith("Mend it by: freight ")
+    command = shlex.split(found.cure.removeprefix("Mend it by: freight "))
+    assert freight(*command).returncode == 0
+    assert chunk.read_bytes() == content
+    assert verify(copy).whole
+    assert not verify(copy).cure
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{"])
+def test_a_copy_is_known_without_the_pointer_to_its_run(
+    weather: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    copy = tmp_path / "copy"
+    ship(weather, copy, ref="v1")
+    pointer = copy / ".freight" / "last.json"
+    pointer.unlink() if content is None else pointer.write_bytes(content)
+    assert verify(copy).whole
+    report = ship(weather, copy, from_ref="last")
+    assert report.base_snapshot is not None
+    assert verify(copy, source=weather).whole
