@@ -25,8 +25,15 @@ class CarefulFlow[**P, R](Flow[P, R]):
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return what Prefect stores; raises `ConfigError` if a place holds credentials."""
         for name in PLACES:
-            if isinstance(parameters.get(name), str | PurePath):
-                refuse_credentials(str(parameters[name]))
+            match parameters.get(name):
+                case str() | PurePath() as place:
+                    refuse_credentials(str(place))
+                case dict() as fields if "$ref" not in fields:
+                    # Prefect would store them as they are, a key in the open among them.
+                    raise ConfigError(
+                        f"expected a path, a URL, a block or a reference to one as {name}, found "
+                        f"keys and values. Make a block of them, such as ObjectStore(url=…)"
+                    )
         return super().serialize_parameters(parameters)
 
     def with_options(self, **options: Any) -> "CarefulFlow[P, R]":

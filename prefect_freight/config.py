@@ -83,6 +83,14 @@ class StoreConfig:
             raise ConfigError(
                 "expected access_key_id and secret_access_key together, found one of them"
             )
+        for name in ("access_key_id", "secret_access_key", "session_token", "region", "profile"):
+            value = getattr(self, name)
+            text = value.reveal() if isinstance(value, Secret) else value or ""
+            if any(c.isspace() or not c.isprintable() for c in text):
+                raise ConfigError(
+                    f"expected {name} without spaces and line ends, found some. (Was it read from "
+                    "a file that ends in a line end?)"
+                )
         if self.session_token is not None and self.access_key_id is None:
             raise ConfigError("expected access_key_id beside session_token, found none")
         # Of two ways one would be ignored without a word, and nobody knows which.

@@ -35,7 +35,7 @@ class _Stream:
         """Write text; return how much of it was taken."""
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
+        except OSError:  # a pipe that nobody reads, a disk that is full
             self._lead_nowhere()
             return len(text)
 
@@ -43,7 +43,7 @@ class _Stream:
         """Have what was written leave this process."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError:  # a pipe that nobody reads, a disk that is full
             self._lead_nowhere()
 
     def _lead_nowhere(self) -> None:

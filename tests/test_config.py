@@ -150,3 +150,12 @@ def test_a_configuration_survives_pickling() -> None:
     again = pickle.loads(pickle.dumps(config))
     assert again == config
     assert again != StoreConfig(access_key_id="a", secret_access_key=Secret("another"))
+
+
+@pytest.mark.parametrize("text", ["KEY\n", "KEY ", "\tKEY", "K\x00Y"])
+@pytest.mark.parametrize("name", ["access_key_id", "secret_access_key", "region"])
+def test_line_ends_and_spaces_in_credentials_are_refused_unquoted(name: str, text: str) -> None:
+    settings = {"access_key_id": "id", "secret_access_key": "sesame"} | {name: text}
+    with pytest.raises(ConfigError, match=f"expected {name} without spaces") as caught:
+        parse_config(settings, "dest.yaml")
+    assert "KEY" not in str(caught.value)

@@ -69,7 +69,18 @@ class Holder:
         """
         if self.is_here and self.pid == os.getpid():
             return self.owner not in HELD_HERE
-        return bool(self.place) and self.place == _place() and began_of(self.pid) != self.began
+        return bool(self.place) and self.place == _place() and self._is_gone()
+
+    def _is_gone(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass  # somebody else's, and so there
+        # A process that is hidden from us (the proc file system may be mounted so) is not gone.
+        status = _status(self.pid)
+        return status is not None and began_of(self.pid) != self.began
 
     @property
     def is_here(self) -> bool:

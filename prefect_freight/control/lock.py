@@ -99,11 +99,19 @@ class Lock:
         # and nobody would be there to give that one up.
         self._renewals.end()
         self._thread.join()
-        # A lock that was lost is another's: deleting it would let a third export in.
-        if self._renewals.fresh or not self.lost():
-            with suppress(FreightError):
-                retrying(lambda: self._raw.delete(self._keys))
+        # A lock that was lost is another's: deleting it would let a third export in. So where the
+        # store does not say whose it is, it stays, and whoever comes next waits for its end.
+        with suppress(FreightError):
+            if self._renewals.fresh:
+                # Each attempt looks at the lease again, which an outage may outlast.
+                retrying(lambda: self.destination.delete(self._keys))
+            elif self._is_seen_to_be_ours():
+                self._raw.delete(self._keys)
         self._renewals.lose(f"the lock at {self._raw.url} was given up")
+
+    def _is_seen_to_be_ours(self) -> bool:
+        self._read()  # raises where the store does not answer
+        return not self._renewals.lost
 
     def _read(self) -> str | None:
         """Return the tag of the lock, and find out whether it is lost."""

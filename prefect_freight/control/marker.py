@@ -10,6 +10,8 @@ from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Job, Outcome
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
+SUCCESS_TEXT = "Export of"
+"""How a marker of success begins."""
 MAX_LINES = 10_000
 """Of a failure marker, which people read."""
 
@@ -17,7 +19,7 @@ MAX_LINES = 10_000
 def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
     """Put the marker of a whole copy, in place of that of an earlier attempt; return its key."""
     text = (
-        f"Export of {job.snapshot.source} at {job.snapshot.ref} (snapshot {job.snapshot.id}) "
+        f"{SUCCESS_TEXT} {job.snapshot.source} at {job.snapshot.ref} (snapshot {job.snapshot.id}) "
         f"as {job.options.format} is whole.\n"
         f"{outcome.transferred} objects transferred, {outcome.bytes} bytes, "
         f"{outcome.skipped} there already, {outcome.deleted} deleted.\n"
@@ -65,18 +67,28 @@ def _first_lines(lines: Sequence[str], count: int) -> str:
     return "\n".join([*lines[:count], *more, ""])
 
 
-def withdraw_markers(destination: Store, runs: Sequence[Run]) -> None:
+def withdraw_markers(destination: Store, runs: Sequence[Run], *, look: bool = False) -> None:
     """Remove the markers of earlier runs: from now on the copy that they call whole may change.
 
-    Where no record tells of which snapshots they are, all that lie there.
+    With `look`, or where no record tells of which snapshots they are, also all others of ours that
+    lie there: records may have been lost, or be older than the copy.
     """
     keys = {f"EXPORT_{run.snapshot}_{end}" for run in runs for end in ("SUCCESS", "FAILURE")}
-    if not runs or any(run.is_damaged for run in runs):
+    if look or any(run.is_damaged for run in runs):
         for page in destination.list(without=f"{CONTROL_AREA}/"):
             is_marker = pc.match_substring_regex(page["key"], MARKER_PATTERN)
-            keys.update(page["key"].filter(is_marker).to_pylist())
+            named = page["key"].filter(is_marker).to_pylist()
+            keys.update(key for key in named if _is_ours(destination, key))
     if keys:
         retrying(lambda: destination.delete(sorted(keys)))
+
+
+def _is_ours(destination: Store, key: str) -> bool:
+    """Say whether an object that is called like a marker of success is one."""
+    try:
+        return retrying(lambda: destination.read(key)).startswith(SUCCESS_TEXT.encode())
+    except NotFoundError:
+        return False
 
 
 def _write(destination: Store, key: str, text: str) -> str:

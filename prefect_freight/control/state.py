@@ -16,7 +16,7 @@ from prefect_freight.control.doings import COLUMNS, read_doings, trusted_runs
 from prefect_freight.control.ledger import begun_phases, recorded_batches
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.manifest_reader import ManifestReader, read_table
-from prefect_freight.control.runs import Run
+from prefect_freight.control.runs import Run, run_area
 from prefect_freight.errors import NotFoundError, UnsoundError
 from prefect_freight.model import ENTRY_SCHEMA, Job
 from prefect_freight.plan.join import STATE_SCHEMA
@@ -45,13 +45,23 @@ class State:
         self._base = read_manifest(destination, base_area) if base_area is not None else None
         if self._base is not None:
             self.records.add(self._base)
-        self.is_damaged = base_area is not None and self._base is None
+        self.is_damaged = (
+            base_area is not None and self._base is None and not self._was_never_assumed(base_area)
+        )
         """A record that was needed could not be read."""
         # What a run did before the last whole one is part of that one's manifest, or undone by it.
         last = max((n for n, run in enumerate(earlier) if run.ended_whole), default=-1)
         self._since = earlier[last + 1 :]
         self._trusted = trusted_runs(self._since, source)
         self._relies = relies or any(self._trusted)
+
+    def _was_never_assumed(self, area: str) -> bool:
+        """Say whether an earlier run ended before it had written down what it assumed.
+
+        It touched nothing, so nothing is ours by it.
+        """
+        above = run_area(area)
+        return above != area and not begun_phases(self._destination, above)
 
     @property
     def sections(self) -> Mapping[str, Sequence[Section]]:

@@ -1,8 +1,8 @@
 """Plain objects under a prefix, of any store: what lies there now is the only snapshot.
 
 Its id is a digest of the listing, so that the same objects are the same snapshot. An object's
-identity is its entity tag and size (on a local disk the tag is made of size, time of change and
-inode), and an object that is another one when its turn comes is not copied.
+identity is its entity tag and size (on a local disk the tag is made of size, time of last
+modification and inode), and an object that is another one when its turn comes is not copied.
 """
 
 import hashlib

@@ -97,7 +97,7 @@ def compute_diff(
                 forget_run(destination, job)
             raise
     # The run that wrote it may have been killed before it came to this.
-    withdraw_markers(destination, earlier)
+    withdraw_markers(destination, earlier, look=job.base is None)
     return written.plan
 
 
@@ -132,6 +132,7 @@ class _Diffing:
         self._deletes_early = deletes_early
         self._puts = 0
         self._known, self._known_puts, self._recorded_deletes = known, 0, 0
+        self._recorded_kept = 0
 
     def run(self, *, minding_others: bool) -> Diff:
         """Write the diff and return it."""
@@ -155,7 +156,7 @@ class _Diffing:
         if foreign.count:
             notes += (foreign.note(),)
         kept = count_copy(self._manifest) - self._puts
-        known = self._known_puts + self._recorded_deletes
+        known = self._known_puts + self._recorded_deletes + self._recorded_kept
         replaced = foreign.count, foreign.keys
         damaged = self._state.is_damaged
         return self._writer.close(kept, notes, replaced, known, is_damaged=damaged)
@@ -324,8 +325,10 @@ class _Diffing:
         """Put what the base holds, where anything else may lie now."""
         unsure = pc.is_in(copy["key"], combined(last["key"]))
         same, _ = same_content(copy, last)
-        unsure = pc.and_(unsure, pc.invert(pc.or_(combined(copy["put"]), same)))
-        again = copy.filter(unsure)
+        kept = pc.and_(unsure, pc.invert(combined(copy["put"])))
+        again = copy.filter(pc.and_(kept, pc.invert(same)))
+        # A ledger's word is taken for these too, so the copy is looked at in the end.
+        self._recorded_kept += pc.sum(pc.and_(kept, same)).as_py() or 0
         self._puts += again.num_rows
         self._copy_fills(again)
         for group in pc.unique(again["name"]).to_pylist():

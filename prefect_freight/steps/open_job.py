@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import get_args
 
 from prefect_freight.control.manifest import is_manifest, read_manifest
+from prefect_freight.control.marker import is_marked
 from prefect_freight.control.runs import (
     LAST,
     RUNS,
@@ -212,6 +213,10 @@ def _compare(source: Source, destination: Store, job: Job) -> Differences | None
         return None
     # The record of a finished export is not taken for the copy, not even by who asks for no check.
     level = "sizes" if job.options.verify == "none" else job.options.verify
+    # Without its marker another export may have been here since, whose records are gone: sizes say
+    # too little then.
+    if level == "sizes" and not is_marked(destination, job):
+        level = "checksums"
     try:
         differences = compare(destination, job, level)
         if level != "sizes":

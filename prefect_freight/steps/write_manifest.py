@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_freight.control.clearing import forget_run
+from prefect_freight.control.diff import read_diff
 from prefect_freight.control.manifest import Manifest, read_fill, read_manifest
 from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.manifest_writer import ManifestWriter
 from prefect_freight.control.runs import earlier_runs
 from prefect_freight.control.state import base_area
-from prefect_freight.errors import FreightError, InputError
+from prefect_freight.errors import FreightError, InputError, UnsoundError
 from prefect_freight.formats import Component, Layout
 from prefect_freight.formats.choice import open_layout
 from prefect_freight.model import ENTRY_SCHEMA, Job, Kind, Round, Snapshot
@@ -44,6 +45,12 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
     written = read_manifest(destination, job.area)
     if written is not None:  # by an earlier attempt: the snapshot is the same, and so is it
         return written
+    if job.resumed and read_diff(destination, job.area) is not None:
+        # Its rows are those of the manifest; another one, written now, may have others.
+        raise UnsoundError(
+            f"expected the manifest of an unfinished export at {destination.url}/{job.area}, found "
+            "its diff and no manifest that can be read. Run the export again"
+        )
     try:
         if job.base_assumed:
             _assume_base(source, destination, job)

@@ -58,6 +58,7 @@ class LocalStore:
         # every object costs a `makedirs` and a `realpath`.
         self._made: set[str] = set()
         self._inside: set[str] = set()
+        self._plain: set[str] = set()
 
     def __repr__(self) -> str:
         return f"LocalStore({self._root!r})"
@@ -100,7 +101,7 @@ class LocalStore:
         return data
 
     def read_tagged(self, key: str) -> tuple[bytes, str | None]:
-        """Return a file's bytes, and size, time of change and inode as its tag."""
+        """Return a file's bytes, and size, time of last modification and inode as its tag."""
         path = self._path(key)
         self._refuse_outside(os.path.dirname(path))
         try:
@@ -147,7 +148,7 @@ class LocalStore:
         for key in keys:
             path = self._path(key)
             folder = os.path.dirname(path)
-            self._refuse_outside(folder)
+            self._refuse_links(folder)
             try:
                 os.unlink(path)
             except OSError as error:
@@ -246,7 +247,7 @@ class LocalStore:
         """Make a folder unless this store has done so before; return whether it did so now."""
         if folder in self._made:
             return False
-        self._refuse_outside(folder)
+        self._refuse_links(folder)
         try:
             os.makedirs(folder, exist_ok=True)
         except FileExistsError as error:  # a file has the folder's name
@@ -312,6 +313,21 @@ class LocalStore:
             )
         if os.path.isdir(real):  # a path that is not there yet may still become a link
             self._inside.add(path)
+
+    def _refuse_links(self, folder: str) -> None:
+        """Refuse to change anything through a link: one object would lie there under two keys."""
+        self._refuse_outside(folder)
+        if folder in self._plain:
+            return
+        real, plain = os.path.realpath(folder), os.path.realpath(self._root)
+        plain += folder[len(self._root) :]
+        if real != plain:
+            raise DestinationError(
+                f"expected plain folders below {self.url}, found a symbolic link to {real!r} at or "
+                f"above {folder!r}. Remove the link; nothing was changed through it"
+            )
+        if os.path.isdir(real):
+            self._plain.add(folder)
 
     def _is_inside(self, real: str) -> bool:
         places = (self._root, *(os.path.join(self._root, name) for name in self._linked))

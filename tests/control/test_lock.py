@@ -15,7 +15,7 @@ from servers import S3Server
 from prefect_freight.control.holder import Holder, began_of, read_holder
 from prefect_freight.control.lease import Lease
 from prefect_freight.control.lock import LEASE, LOCK, Lock, hold_lock
-from prefect_freight.errors import LockedError
+from prefect_freight.errors import LockedError, TransientError
 from prefect_freight.events import Event
 from prefect_freight.stores import Store
 from prefect_freight.stores.local import LocalStore
@@ -153,3 +153,39 @@ def test_a_lock_that_is_given_up_between_the_put_and_the_look_is_taken_as_a_free
     with hold_lock(store):
         assert keys(store) == [LOCK]
     assert store.tries == 2
+
+
+def test_where_nobody_says_whose_it_is_a_lock_is_not_given_up(tmp_path: Path) -> None:
+    unreadable = threading.Event()
+
+    store = Unreadable(str(tmp_path / "copy"), unreadable)
+    lease = Lease(lease_s=0.4, renew_s=0.1, look_s=0.05)
+    with hold_lock(store, lease=lease):
+        unreadable.set()
+        time.sleep(0.5)  # long enough for somebody else to have it
+        another = replace(Holder.this(), owner="another")
+        (tmp_path / "copy" / LOCK).write_text(json.dumps(asdict(another)))
+    unreadable.clear()
+    holder = read_holder(store)
+    assert holder is not None
+    assert holder.owner == "another"
+
+
+class Unreadable(LocalStore):
+    """A store that does not answer who asks for the lock, while an event is set."""
+
+    def __init__(self, root: str, silent: threading.Event) -> None:
+        super().__init__(root)
+        self._silent = silent
+
+    def read_tagged(self, key: str) -> tuple[bytes, str | None]:
+        if key == LOCK and self._silent.is_set():
+            raise TransientError("no answer")
+        return super().read_tagged(key)
+
+
+def test_a_process_that_nobody_may_look_at_is_not_dead() -> None:
+    here = Holder.this()
+    assert not replace(here, pid=os.getppid(), began=began_of(os.getppid()) or "").is_dead
+    assert replace(here, pid=os.getppid(), began="0").is_dead
+    assert replace(here, pid=2**22 + 1, began="1").is_dead

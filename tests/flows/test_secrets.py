@@ -62,6 +62,17 @@ def test_an_inline_block_is_stored_with_its_secret_masked(
     assert s3.secret_access_key.encode() not in prefect_server.written()
 
 
+def test_keys_and_values_are_refused_before_prefect_stores_them(
+    prefect_server: PrefectServer, weather: Path
+) -> None:
+    secret = canary()
+    place: Any = {"url": "s3://b/c", "access_key_id": "a", "secret_access_key": secret}
+    with pytest.raises(ConfigError, match="found keys and values") as caught:
+        export_repo(str(weather), place)
+    assert secret not in str(caught.value)
+    assert secret.encode() not in prefect_server.written()
+
+
 def canary() -> str:
     return f"canary{secrets.token_hex(8)}"
 

@@ -257,8 +257,10 @@ def test_a_file_that_is_a_link_is_replaced_and_never_written_through(linked) -> 
 def test_links_inside_the_root_are_followed(linked) -> None:
     store, _ = linked
     assert store.read("in/file") == store.read("in-file") == b"ours"
-    store.write("in/new", b"x")
-    assert store.read("inside/new") == b"x"
+    for change in (lambda: store.write("in/new", b"x"), lambda: store.delete(["in/file"])):
+        with pytest.raises(DestinationError, match="nothing was changed through it"):
+            change()
+    assert store.read("inside/file") == b"ours"
 
 
 def test_the_root_may_be_a_link(tmp_path: Path) -> None:
