@@ -51,6 +51,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
 }
 
 
+@pytest.mark.usually("-3")
 @pytest.mark.parametrize("section_rows", [3, 1000])
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_copy_that_version_1_recorded_is_extended_by_a_difference(

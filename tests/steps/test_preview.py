@@ -14,6 +14,7 @@ FULL = {"dtype changed", "group deleted", "array becomes a group"}
 """Of full exports: all is put whatever has changed, so these stand for the others."""
 
 
+@pytest.mark.usually("array")
 @pytest.mark.parametrize(
     ("name", "from_ref"),
     [

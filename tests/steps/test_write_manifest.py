@@ -71,6 +71,7 @@ def test_the_layers_always_read_as_a_fresh_manifest(
         assert sum(section.rows for section in manifest.sections) == len(entries)
 
 
+@pytest.mark.usually("array")
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_copy_changed_there_and_back_is_read_as_it_is(history: History, name: str) -> None:
     copy, snapshots = MemoryStore(), [history.commit(*BASE), history.commit(*CHANGES[name])]

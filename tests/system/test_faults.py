@@ -70,6 +70,7 @@ def route(s3: S3Server, source: str, *rules: Rule) -> Iterator[Route]:
         yield Route(s3, proxy, source)
 
 
+@pytest.mark.usually("[reset_after]")
 @pytest.mark.parametrize(
     "faults",
     [
@@ -108,6 +109,7 @@ def attempts_beyond_need(proxy: FaultProxy) -> dict[tuple[str, str], int]:
     }
 
 
+@pytest.mark.usually("DENIED")
 @pytest.mark.parametrize(("fault", "attempts"), [(Fault.DENIED, 1), (Fault.SLOW_DOWN, IN_TOTAL)])
 def test_a_key_that_cannot_be_put_is_named_and_the_next_run_puts_only_that(
     s3: S3Server, many: str, many_copy: dict[str, bytes], fault: Fault, attempts: int

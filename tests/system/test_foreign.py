@@ -348,6 +348,8 @@ def test_a_destination_inside_another_is_refused(
     assert keys_of(destination) == before
 
 
+@pytest.mark.usually("plain-local")
+@pytest.mark.usually("plain-s3-merge")
 @pytest.mark.by_flow_too("local")
 @pytest.mark.parametrize("on_existing", ["refuse", "merge", "replace"])
 def test_a_destination_around_another_is_refused(

@@ -51,6 +51,7 @@ def empty(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usually("destination")
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_of_a_wrong_endpoint(s3: S3Server, weather: Path, empty: Path, side: str) -> None:
     wrong = config(empty, f"http://127.0.0.1:{free_ports(1)[0]}", s3.access_key_id, TOKEN)

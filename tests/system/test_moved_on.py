@@ -40,6 +40,7 @@ def move_on(moving: Moving, n: int) -> None:
     moving.commit(overwrite(f"d/{n:03d}") if moving.objects else write("a", slice(n, n + 1), 9))
 
 
+@pytest.mark.usually("plain-None")
 @pytest.mark.by_flow_too("zarr2", "last")
 @pytest.mark.parametrize("from_ref", [None, "last"])
 def test_what_was_recorded_is_not_moved_again_when_the_source_has_moved_on(

@@ -90,6 +90,7 @@ FAILING = THREADS * ATTEMPTS
 LAYOUTS = {"zarr2": "array", "zarr3": "array", "objects": "objects"}
 
 
+@pytest.mark.usually("plain-zarr2-all")
 @pytest.mark.by_flow_too("zarr2", "all")
 @pytest.mark.parametrize(
     "operations", ["all", pytest.param("write", marks=pytest.mark.slow)], ids=["all", "write"]
@@ -147,6 +148,7 @@ def test_an_object_that_fails_while_others_pass_is_not_waited_for(
     assert not (tmp_path / "copy" / PROBE).exists()
 
 
+@pytest.mark.slow
 def test_one_that_fails_alone_at_the_end_is_not_waited_for_either(
     store: ScriptedStore, array: str
 ) -> None:

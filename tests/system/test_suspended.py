@@ -126,6 +126,7 @@ def test_plain_objects_that_it_had_begun_are_not_put_either(
     assert data(copy)["f/7"] == b"new 7"
 
 
+@pytest.mark.slow
 def test_who_was_suspended_past_his_lease_goes_on_if_nobody_else_came(
     repository: tuple[str, str, str],
     runner: str,
@@ -149,6 +150,7 @@ HELD = Path(held_up.__file__)
 IDLE_S = 2
 
 
+@pytest.mark.slow
 def test_requests_to_s3_that_were_held_up_are_not_sent_again(
     repository: tuple[str, str, str],
     runner: str,

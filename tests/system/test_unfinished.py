@@ -49,6 +49,9 @@ def test_after_a_difference_was_cut_off_anything_else_is_exact(
     assert ended, "the last one is to be late enough"
 
 
+@pytest.mark.usually("plain-zarr2")
+@pytest.mark.usually("flow-zarr2")
+@pytest.mark.usually("plain-objects")
 @pytest.mark.by_flow_too("zarr2")
 @over_layouts
 def test_cut_off_again_and_again_it_comes_to_its_end(

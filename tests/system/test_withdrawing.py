@@ -110,6 +110,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.usually("plain", "zarr2")
+@pytest.mark.usually("as it was-zarr3")
 @pytest.mark.by_flow_too("empty-zarr2")
 @formats
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
