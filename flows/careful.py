@@ -34,6 +34,7 @@ class CarefulFlow[**P, R](Flow[P, R]):
                         f"expected a path, a URL, a block or a reference to one as {name}, found "
                         f"keys and values. Make a block of them, such as ObjectStore(url=…)"
                     )
+        # Prefect calls this before it creates the run, which nothing else of ours precedes.
         return super().serialize_parameters(parameters)
 
     def with_options(self, **options: Any) -> "CarefulFlow[P, R]":

@@ -46,6 +46,7 @@ class Progress:
         # At most one request a second, however fast units end: the server serves other flows too.
         now, done = self._clock(), outcome.done
         last = done >= self._plan.objects
+        # Made each time, though shown seldom: it is cheap beside what it tells of.
         text = progress_text(done, self._plan, outcome.bytes, now - self._began)
         if last or now - self._line_at >= LINE_EVERY_S:
             self._line_at = now

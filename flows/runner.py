@@ -59,6 +59,7 @@ class PrefectRunner:
         self, source: Source, destination: Store, job: Job, units: Sequence[Unit]
     ) -> Iterator[Outcome]:
         """Move units as task runs, `WORKERS` at a time where their round allows it."""
+        # Documents go one unit after the other: a group must not show what is not there yet.
         abreast = WORKERS if units[0].round.any_order else 1
         workers = min(abreast, self._concurrency, len(units))
         groups = [units] if workers > 1 else [(unit,) for unit in units]
@@ -128,6 +129,7 @@ class PrefectRunner:
                 pass
             case BaseException() as error:
                 raise error
+        # Only now: until its outcome is taken, `stop` must count it.
         del self._under_way[future]
         return outcome
 

@@ -42,6 +42,7 @@ def artifact_key(prefix: str, place: str) -> str:
     parts = urlsplit(place)
     # Without user and password, which are refused later: nothing shows them before either.
     path = f"{parts.hostname or ''}/{parts.path}" if parts.scheme else place
+    # Lower case and dashes are all that Prefect takes in a key.
     slug = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
     if slug != re.sub("/+", "-", path).strip("-") or len(slug) > MAX_SLUG:
         mark = hashlib.blake2b(path.encode(), digest_size=3).hexdigest()

@@ -277,6 +277,7 @@ def main() -> NoReturn:
         if isinstance(error, IncompleteError) and error.report and "--json" in sys.argv:
             _show(error.report, as_json=True)
         click.echo(f"Error: {error}", err=True)
+        # A configuration that cannot be used is told like a wrong option: nothing was tried.
         status = WRONG_USAGE if isinstance(error, ConfigError) else FAILED
     _exit(status)
 

@@ -84,6 +84,7 @@ class StoreConfig:
                 "expected access_key_id and secret_access_key together, found one of them"
             )
         for name in ("access_key_id", "secret_access_key", "session_token", "region", "profile"):
+            # The HTTP library would panic at it, later and without a name.
             value = getattr(self, name)
             text = value.reveal() if isinstance(value, Secret) else value or ""
             if any(c.isspace() or not c.isprintable() for c in text):

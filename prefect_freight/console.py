@@ -343,6 +343,7 @@ def print_verification(verification: Verification) -> None:
     unchecked = verification.differences.unchecked
     whole = f"is whole, but for {unchecked} objects that were never checked" if unchecked else WHOLE
     verdict = whole if verification.whole else "is not whole"
+    # They are told and change no verdict: `merge` lets others write beside the copy.
     beside = verification.differences.foreign
     others = f" Beside it lie {beside:,} objects that are not ours." if beside else ""
     print(f"By {verification.level}, {copy} at {verification.destination} {verdict}.{others}")  # noqa: T201

@@ -44,11 +44,13 @@ def plan_options(
             raise InputError(f"expected {name} of at least 1, found {number}")
     if max_fill_chunks < 0:
         raise InputError(f"expected max_fill_chunks of at least 0, found {max_fill_chunks}")
+    # So, since NaN is neither below nothing nor above it.
     if not retry_for >= 0:
         raise InputError(f"expected retry_for of 0 seconds or more, found {retry_for}")
     if format_ == "zarr3alpha":
         on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
         format_ = "zarr3"
+    # Here and not where they are used: half of an export would have moved by then.
     check_phases(rounds)
     if format_ not in set(Format):
         raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
@@ -73,4 +75,5 @@ def plan_options(
 
 def checksummed(destination: Store, options: Options) -> Store:
     """Return the destination as the options want it written: with checksums or without."""
+    # S3 compares them as an object arrives; who asks for no more than sizes is spared the hashing.
     return destination if options.verify in ("none", "sizes") else with_checksums(destination)

@@ -127,6 +127,7 @@ class Patience:
         or did so before (`name` says what it is), and when all waiting is ended; `UnavailableError`
         when the store has not answered for `retry_for`. Other errors at once.
         """
+        # Each operation has a streak of its own, and all share the clock of the store.
         streak = _Streak(name, probe, self._ended)
         while True:
             if self._forbidden:
@@ -208,6 +209,7 @@ class Patience:
         """Return whether what has failed so often is no sign of an outage."""
         with self._changed:
             if streak.name and streak.is_bad and len(self._bad) < MAX_BAD:
+                # Remembered, so that its next failure is not waited for as an outage.
                 self._bad.add(streak.name)
             return streak.is_bad or streak.name in self._bad or not self._retry_for
 
@@ -231,6 +233,7 @@ class Patience:
             if self._down_since is None:
                 return  # somebody was answered just now
             since, answers = self._down_since, self._answers
+            # Of all who meet the outage one tells of it; the others only wait.
             first, self._told = not self._told, True
             if first:
                 self._next_try_at = self._clock() + self._pause()

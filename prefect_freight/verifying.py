@@ -97,6 +97,7 @@ def verify(
     last = read_last(destination)
     if last is None:
         raise InputError(_nothing_whole(destination))
+    # The record names it, but not its credentials: those of the environment have to do.
     if values and source is None:
         source = last.source
     if isinstance(source, str | PurePath):
@@ -110,6 +111,7 @@ def verify(
             from prefect_freight.formats.choice import compare_values
 
             compare_values(source, destination, job, differences)
+    # What began later may have changed the copy, whatever this manifest says of it.
     later = [run for run in read_runs(destination, after=last.sequence) if run.state != "whole"]
     unsound = (FOUND_UNSOUND,) if last.state == "unsound" else ()
     unchecked = (

@@ -25,6 +25,7 @@ class Waits:
         def tell(text: str) -> None:
             on_event(Notice(text))
 
+        # Two of them: a source that answers says nothing of a destination that does not.
         self._reads = Patience(source.storage_url, retry_for, tell)
         self._writes = Patience(destination.url, retry_for, tell)
         self._raw = destination

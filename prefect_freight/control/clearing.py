@@ -77,6 +77,7 @@ def find_removable(destination: Store, keep: int) -> list[Removable]:
         removable = [run.area for run in _unneeded(runs, last.sequence - 1 - keep, manifest)]
         needed = needed_areas(manifest)
     sizes = _sizes(destination)
+    # The record of a run goes last, so an area without one is what a removal has left.
     leftovers = sizes.keys() - areas - needed
     return [
         Removable(area, area in areas, *sizes.get(area, (0, 0)))

@@ -91,6 +91,7 @@ class Diff:
         self, destination: Store, unit: Unit, numbers: Iterable[int]
     ) -> Iterator[tuple[int, pa.Table]]:
         """Yield the unit's batches of the given numbers, one part in memory at a time."""
+        # In the order of the parts, so that each is read once.
         wanted = sorted(numbers)
         for part in self.parts:
             here = [n for n in wanted if n in part.numbers]
@@ -170,6 +171,7 @@ class DiffWriter:
 
     def borrow(self, part: Part) -> None:
         """Have all entries of a part of the manifest put."""
+        # Nothing is copied: a full export's diff is an index over the files of its manifest.
         slices = tuple(NamedRows(rows.name, rows.first, rows.stop) for rows in part.slices)
         self._append(part.key, part.round, 0, part.batches, slices)
 
@@ -186,6 +188,7 @@ class DiffWriter:
         if not entries.num_rows:
             return
         n = entries.num_rows
+        # Where its checksum belongs in the end, beside the row of the manifest.
         where = pa.repeat(pa.scalar(ELSEWHERE, pa.int32()), n) if rows is None else rows
         entries = entries.select(ENTRY_SCHEMA.names)
         numbered = entries.append_column(

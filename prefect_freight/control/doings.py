@@ -26,6 +26,7 @@ def trusted_runs(runs: Sequence[Run], source: str) -> list[bool]:
     Not of one that was found unsound, nor of those before it, on which it relied. Nor of an export
     of another source, whose content may be called alike.
     """
+    # What a run recorded before that was what the unsound one relied on, and found wrong.
     unsound = max((n for n, run in enumerate(runs) if run.state == "unsound"), default=-1)
     return [n > unsound and run.source == source for n, run in enumerate(runs)]
 
@@ -40,6 +41,7 @@ def read_doings(
         records = ledger.read(part.round, part.numbers)
     n = table.num_rows
     done, checksums = _recorded(part, table, records)
+    # Rounds are done in their order and phases within them, so this number tells what came last.
     step = list(Round).index(part.round) * BATCHES_PER_PHASE + part.phase
     columns = {
         "key": table["key"],
@@ -66,6 +68,7 @@ def _recorded(
     first = 0
     for number, (objects, _) in zip(part.numbers, part.batches, strict=True):
         record = records.get(number)
+        # A record of another number of objects is of another plan, whatever its name says.
         if record is not None and record.objects == objects:
             failed = pa.array(record.failed, pa.string())
             keys = table["key"].slice(first, objects)

@@ -20,6 +20,8 @@ class GuardedStore(Wrapping):
         self._permit, self._owner, self._lease = permit, owner, lease
 
     def __reduce__(self) -> tuple[object, ...]:
+        # A permit is a thread that renews, which another process has not: it looks at the lock
+        # instead.
         return _watched, (self.inner, self._owner, self._lease)
 
     def write(self, key: str, data: bytes) -> None:

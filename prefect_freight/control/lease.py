@@ -45,6 +45,7 @@ class Permit(Protocol):
 
 def now_s() -> float:
     """Return seconds that never go back; on Linux they pass while the machine sleeps, too."""
+    # Elsewhere a machine that slept finds out by its next renewal, and not before its next write.
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
@@ -96,6 +97,8 @@ class Renewals:
     def lose(self, reason: str) -> None:
         """Take note that the lock is not ours any more; the first reason counts."""
         with self._changed:
+            # Later reasons follow from the first: who removed it is no news once another has taken
+            # it.
             self.lost = self.lost or reason
             self._changed.notify_all()
 
@@ -144,12 +147,14 @@ class Watch:
                 raise TransientError(self._failure)
 
     def _look(self) -> None:
+        # Before the look and not after it: what it sees may be as old as this.
         self._looked_at = self._clock()
         try:
             holder = read_holder(self._destination)
         except FreightError as error:
             self._failure = f"could not see who holds the lock, so nothing is written: {error}"
             return
+        # Nobody's lock is not ours either: without one, another export may begin at any moment.
         if holder is None or holder.owner != self._owner:
             self._lost = taken_over(self._destination, holder)
             return

@@ -64,6 +64,8 @@ class Ledger:
         Each of its units does so: on a disk the record is there even if the power fails, while
         those of batches may be lost.
         """
+        # A name that all units of the phase share: whoever is first writes it, the others say the
+        # same.
         key = f"{self._area}/{BEGUN}/{round_}-{phase}.json"
         data = json.dumps({"format_version": FORMAT_VERSION}).encode()
         retrying(lambda: self._destination.write(key, data))

@@ -44,6 +44,7 @@ class ManifestWriter:
     ) -> None:
         """Append entries (`ENTRY_SCHEMA`) of a section, and which of them its base has too."""
         rows = entries.append_column(MANIFEST_SCHEMA.field("kept"), kept)
+        # Before the entries that name it: a part that is there must be complete.
         self._write_fills(entries)
         pending = self._pending.setdefault(round_, PendingRows())
         for portion in pending.portions(rows):
@@ -75,6 +76,7 @@ class ManifestWriter:
         return manifest
 
     def _write_fills(self, entries: pa.RecordBatch) -> None:
+        # Only then: most arrays have no missing chunk, and their fill would be written for nothing.
         if not self._fills or not pc.any(pc.equal(entries["kind"], Kind.FILL.value)).as_py():
             return
         for identity, fill in self._fills.items():
@@ -116,6 +118,7 @@ class PendingRows:
     def portions(self, rows: pa.RecordBatch) -> Iterable[pa.RecordBatch]:
         """Yield rows so many at a time that a part is not much larger than it should be."""
         size = max(1, inline_bytes(rows))
+        # By bytes as well: a batch of inline chunks may be hundreds of times a part's size.
         step = max(1, min(ROWS_PER_PART, rows.num_rows * INLINE_BYTES_PER_PART // size))
         for first in range(0, rows.num_rows, step):
             yield rows.slice(first, step)
@@ -123,6 +126,7 @@ class PendingRows:
     def add(self, owner: tuple[str, ...], rows: pa.RecordBatch) -> None:
         """Append rows of an owner."""
         first, stop = self.rows, self.rows + rows.num_rows
+        # One range for what comes in many batches: an index of thousands of ranges is slow to read.
         if self._slices and self._slices[-1][0] == owner:
             first = self._slices.pop()[1]
         self._slices.append((owner, first, stop))

@@ -74,6 +74,7 @@ def withdraw_markers(destination: Store, runs: Sequence[Run], *, look: bool = Fa
     lie there: records may have been lost, or be older than the copy.
     """
     keys = {f"EXPORT_{run.snapshot}_{end}" for run in runs for end in ("SUCCESS", "FAILURE")}
+    # A listing costs a request for a thousand objects, so only where records do not tell.
     if look or any(run.is_damaged for run in runs):
         for page in destination.list(without=f"{CONTROL_AREA}/"):
             is_marker = pc.match_substring_regex(page["key"], MARKER_PATTERN)

@@ -125,6 +125,7 @@ def read_last(destination: Store) -> Run | None:
     last = _read(destination, LAST)
     if last is not None and not last.is_damaged:
         return last
+    # Newest first: an older whole run's copy was changed by the ones after it.
     whole = (run for run in reversed(read_runs(destination)) if run.ended_whole)
     return next(whole, None)
 

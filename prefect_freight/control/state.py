@@ -225,6 +225,7 @@ def base_area(earlier: Sequence[Run], job: Job) -> str | None:
     """
     if job.base_assumed:
         return job.assumed_area
+    # In the order of the runs, so that the newest of both kinds decides.
     areas = [
         run.area if run.ended_whole else f"{run.area}/base"
         for run in earlier

@@ -47,6 +47,7 @@ def _holds_icechunk(store: Store) -> bool:
 
 
 def _has_any(store: Store, prefix: str) -> bool:
+    # A listing and no read: a reader's credentials may not allow to ask for what is not there.
     return any(page.num_rows for page in store.list(prefix))
 
 

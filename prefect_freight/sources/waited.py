@@ -44,6 +44,7 @@ class _PatientSource[S: Source]:
             f"read {location}",
             self._read_again,
         )
+        # Something that is known to be there, for asking whether the store still answers.
         self._was_read = location
         return data
 

@@ -41,6 +41,8 @@ def finish(
     of earlier ones, and one that relies on nothing will mend it. Objects that are not ours are
     mended by no export; without them, the same command finds that all is done.
     """
+    # Where records are lost, what nobody put for all we know may be left of our own copy; only the
+    # user knows, and says so by `merge`.
     unaccounted = plan.is_damaged and job.options.on_existing == "refuse" and differences.foreign
     if unaccounted:
         differences.blame_foreign()
@@ -61,6 +63,7 @@ def finish(
     # What the marker vouches for first, then the marker, then the record that makes later exports
     # rely on this one. Of a run killed in between the marker is true, and the same command finds
     # that nothing is left to do.
+    # What waits and what guards stand before it, and neither flushes.
     disk = innermost(destination)
     if isinstance(disk, Flushing):
         retrying(disk.flush)

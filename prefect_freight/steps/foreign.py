@@ -104,6 +104,7 @@ def find_foreign(
     search = _Search(destination, job, state, manifest)
     new = sum(part.rows - part.kept for part in manifest.parts if part.round is not Round.DELETES)
     new_place = job.base is None or job.base_assumed
+    # A listing asks for a thousand objects at a time, so many new keys are cheaper listed.
     few = new <= max(FEW, count_copy(manifest) // LISTED_AT_ONCE)
     if few and not new_place and job.options.on_existing != "replace":
         return search.by_asking()
@@ -205,6 +206,7 @@ class _Search:
                 yield _found(self._not_ours(page["key"]), BELOW, Round.CLEAR)
 
     def _present(self, pool: ThreadPoolExecutor, keys: pa.Array) -> pa.Array:
+        # One request a key, of no bytes; side by side, since each waits for its answer.
         there = pool.map(self._is_there, keys.to_pylist())
         return keys.filter(pa.array(there, pa.bool_()))
 

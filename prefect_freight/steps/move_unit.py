@@ -77,6 +77,7 @@ def move_unit(
         on_event(Moved(skipped.skipped, sum(record.bytes for record in whole.values())))
     carrier = Carrier(source, destination, diff.area)
     mover = _Mover(carrier, destination, ledger, unit, open_batches, on_event, stopped)
+    # A batch of which some failed comes again; what of it is recorded as moved is skipped.
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
     if pending:  # before the first object: from here on a later run takes the phase for ours
         ledger.begin(unit.round, unit.phase)

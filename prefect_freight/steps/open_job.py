@@ -94,6 +94,7 @@ def _look(
         if differences is not None and differences.whole:
             return job, None
         disturbed = differences is not None and differences.is_only_taken
+        # Objects of others beside a whole copy are no fault of its record.
         unsound = unsound if disturbed else earlier[-1]
     if others:
         return _take_over(others, earlier, snapshot, options, destination), None
@@ -193,6 +194,7 @@ def _plan_job(
     resumed = (
         newest is not None and newest.export_id == export_id and newest.state in ("open", "failed")
     )
+    # From the newest record and not from the last whole one: each run has an area of its own.
     sequence = newest.sequence if newest else 0
     return Job(
         export_id=export_id,

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from prefect_freight.errors import (
     AccessError,
-    DestinationError,
     FreightError,
     InputError,
     IntegrityError,
@@ -26,6 +25,7 @@ from prefect_freight.errors import (
 from prefect_freight.model import CONTROL_AREA
 from prefect_freight.stores.disk import MARKER, is_record, sync_file_system, sync_folder
 from prefect_freight.stores.exclusive import exclusive
+from prefect_freight.stores.links import Links
 from prefect_freight.stores.pages import Row, to_pages
 
 TEMPORARY = f"{CONTROL_AREA}/unfinished"
@@ -57,8 +57,7 @@ class LocalStore:
         # Folders that were made, and folders that were seen to lie below the root: so that not
         # every object costs a `makedirs` and a `realpath`.
         self._made: set[str] = set()
-        self._inside: set[str] = set()
-        self._plain: set[str] = set()
+        self._links = Links(root, linked, self.url)
 
     def __repr__(self) -> str:
         return f"LocalStore({self._root!r})"
@@ -84,7 +83,7 @@ class LocalStore:
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of a file."""
         path = self._path(key)
-        self._refuse_outside(os.path.dirname(path))
+        self._links.refuse_outside(os.path.dirname(path))
         try:
             descriptor = self._open(path)
             try:
@@ -103,7 +102,7 @@ class LocalStore:
     def read_tagged(self, key: str) -> tuple[bytes, str | None]:
         """Return a file's bytes, and size, time of last modification and inode as its tag."""
         path = self._path(key)
-        self._refuse_outside(os.path.dirname(path))
+        self._links.refuse_outside(os.path.dirname(path))
         try:
             descriptor = self._open(path)
             try:
@@ -148,7 +147,7 @@ class LocalStore:
         for key in keys:
             path = self._path(key)
             folder = os.path.dirname(path)
-            self._refuse_links(folder)
+            self._links.refuse_links(folder)
             try:
                 os.unlink(path)
             except OSError as error:
@@ -169,7 +168,7 @@ class LocalStore:
         """Yield the files below a folder, in no order: a folder may hold millions."""
         folder = prefix.rstrip("/")
         if folder:
-            self._refuse_outside(self._path(folder))
+            self._links.refuse_outside(self._path(folder))
         return to_pages(self._walk(folder, {TEMPORARY, without.rstrip("/")}))
 
     def _walk(self, folder: str, skipped: Collection[str]) -> Iterator[Row]:
@@ -182,23 +181,15 @@ class LocalStore:
         with listing:
             for entry in listing:
                 key = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False) or self._is_linked_folder(entry, folder):
+                if entry.is_dir(follow_symlinks=False) or self._links.is_linked_folder(
+                    entry, folder
+                ):
                     if key not in skipped:
                         yield from self._walk(key, skipped)
                     continue
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                     status = _status(entry)
                     yield _printable(key), status.st_size, _tag(status)
-
-    def _is_linked_folder(self, entry: os.DirEntry[str], folder: str) -> bool:
-        """Say whether an entry is a link to a folder below the root, other than those above it."""
-        if not entry.is_symlink() or not entry.is_dir():
-            return False
-        real, parts = os.path.realpath(entry.path), folder.split("/")
-        above = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
-        # By where they really are: links may lead into each other, round and round.
-        loop = real in {os.path.realpath(os.path.join(self._root, path)) for path in above}
-        return not loop and self._is_inside(real)
 
     def _write_if(self, key: str, data: bytes, place: Callable[[str, str], None]) -> bool:
         """Write a file unless `place` raises `FileExistsError`; return whether it was written."""
@@ -247,7 +238,7 @@ class LocalStore:
         """Make a folder unless this store has done so before; return whether it did so now."""
         if folder in self._made:
             return False
-        self._refuse_links(folder)
+        self._links.refuse_links(folder)
         try:
             os.makedirs(folder, exist_ok=True)
         except FileExistsError as error:  # a file has the folder's name
@@ -299,40 +290,8 @@ class LocalStore:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-        self._refuse_outside(path)
+        self._links.refuse_outside(path)
         return _open_file(path)
-
-    def _refuse_outside(self, path: str) -> None:
-        if path in self._inside:
-            return
-        real = os.path.realpath(path)
-        if not self._is_inside(real):
-            raise DestinationError(
-                f"expected everything below {self.url} to lie there, found a symbolic link from "
-                f"{path!r} to {real!r}. Remove the link; nothing was read or written through it"
-            )
-        if os.path.isdir(real):  # a path that is not there yet may still become a link
-            self._inside.add(path)
-
-    def _refuse_links(self, folder: str) -> None:
-        """Refuse to change anything through a link: one object would lie there under two keys."""
-        self._refuse_outside(folder)
-        if folder in self._plain:
-            return
-        real, plain = os.path.realpath(folder), os.path.realpath(self._root)
-        plain += folder[len(self._root) :]
-        if real != plain:
-            raise DestinationError(
-                f"expected plain folders below {self.url}, found a symbolic link to {real!r} at or "
-                f"above {folder!r}. Remove the link; nothing was changed through it"
-            )
-        if os.path.isdir(real):
-            self._plain.add(folder)
-
-    def _is_inside(self, real: str) -> bool:
-        places = (self._root, *(os.path.join(self._root, name) for name in self._linked))
-        roots = map(os.path.realpath, places)
-        return any(os.path.commonpath([root, real]) == root for root in roots)
 
     def _path(self, key: str) -> str:
         if "\0" in key or {"", ".", ".."} & set(key.split("/")):

@@ -59,6 +59,7 @@ def is_same_service(one: object, other: object) -> bool:
     names of one service are taken for two.
     """
     places = map(innermost, (one, other))
+    # A store that does not tell is taken for the same service: to refuse is the safe side.
     addresses = [place.endpoint for place in places if isinstance(place, Served)]
     return len(addresses) < 2 or _service(addresses[0]) == _service(addresses[1])
 

@@ -52,6 +52,7 @@ class Wrapping:
 
 def innermost[T](place: T) -> T:
     """Return the store, or source, below all others: it is asked for what only some can do."""
+    # By the attribute and not by the class: tests and users wrap stores of their own.
     while (inner := getattr(place, "inner", None)) is not None:
         place = inner
     return place
