@@ -7,6 +7,7 @@ one undisturbed export makes it whole.
 
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from command import FREIGHT
 from histories import data
 from runners import RUNNERS, Run
 from scripted import ScriptedStore
@@ -61,6 +63,8 @@ class Walk:
     counts: Counter[str] = field(default_factory=Counter)
     tampered: bool = False
     """Somebody changed data of the copy, which an export learns only by looking."""
+    with_processes: bool = False
+    """Some exports are processes of their own, which cost more than a second each."""
     removed: bool = False
     """Somebody removed records that tell what is ours."""
 
@@ -73,10 +77,9 @@ class Walk:
     def go(self) -> None:
         """Take some steps, and end with an export that nothing disturbs."""
         for _ in range(self.rng.randint(4, 14)):
-            step = self.rng.choices(
-                [self.export, self.damage_records, self.damage_data, self.add_foreign, self.beside],
-                [12, 2, 1, 1, 1],
-            )[0]
+            steps = [self.export, self.damage_records, self.damage_data, self.add_foreign]
+            steps += [self.beside, self.processes]
+            step = self.rng.choices(steps, [12, 2, 1, 1, 1, 1 if self.with_processes else 0])[0]
             self.timed(step)
             self.look()
             if self.findings:
@@ -294,6 +297,35 @@ class Walk:
         if any("SUCCESS" in end for end in ends) and all(o["verify"] != "none" for o in options):
             self.tampered = False
 
+    def processes(self) -> None:
+        """Run the command twice at the same time; one of them is killed at any moment."""
+        commands = []
+        for _ in range(2):
+            ref, options = self.world.go(self.rng.randrange(self.world.states)), self.options()
+            commands.append(self.command(ref, options))
+        running = [
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            for command in commands
+        ]
+        time.sleep(self.rng.uniform(0.3, 2.0))
+        running[0].kill()
+        ends = [process.wait() for process in running]
+        self.counts["processes"] += 1
+        self.steps.append(f"killed {commands[0][2:]} beside {commands[1][2:]} -> {ends}")
+        # What was damaged before stays so where nobody looked.
+        self.tampered = self.tampered and (ends[1] != 0 or "none" in commands[1])
+
+    def command(self, ref: str, options: dict[str, Any]) -> list[str]:
+        """Return the command line of an export."""
+        command = [FREIGHT, "export", str(self.world.source), str(self.copy), "--ref", ref]
+        for name in ("format", "verify", "concurrency"):
+            command += [f"--{name}", str(options[name])]
+        if options["from_ref"]:
+            command += ["--from-ref", options["from_ref"]]
+        for pattern in options["rounds"]:
+            command += ["--round", pattern]
+        return [*command, "--retry-for", "0", "--on-existing", "merge"]
+
     def end(self) -> None:
         """Export once more, and verify; where the records are beyond reading, as told without."""
         ref = self.world.go(self.rng.randrange(self.world.states))
@@ -322,11 +354,11 @@ def _difference(lies: dict[str, bytes], expected: dict[str, bytes]) -> str:
     return f"missing {missing[:5]}, too many {more[:5]}, wrong {wrong[:5]}"
 
 
-def walk(seed: int, run: Run = RUNNERS["plain"]) -> Walk:
+def walk(seed: int, run: Run = RUNNERS["plain"], *, with_processes: bool = False) -> Walk:
     """Take one walk, in a folder of its own that goes again."""
     folder = Path(tempfile.mkdtemp(prefix="walk-"))
     try:
-        one = Walk(seed, folder, run)
+        one = Walk(seed, folder, run, with_processes=with_processes)
         one.go()
         return one
     finally:
@@ -334,14 +366,14 @@ def walk(seed: int, run: Run = RUNNERS["plain"]) -> Walk:
 
 
 def walks(
-    seed: int, seconds: float, run: Run = RUNNERS["plain"]
+    seed: int, seconds: float, run: Run = RUNNERS["plain"], *, with_processes: bool = False
 ) -> tuple[int, Counter[str], list[str]]:
     """Walk until the time is over; return how many walks, what they met, and what they found."""
     began, number = time.monotonic(), 0
     counts: Counter[str] = Counter()
     findings: list[str] = []
     while time.monotonic() - began < seconds:
-        one = walk(seed * 100_000 + number, run)
+        one = walk(seed * 100_000 + number, run, with_processes=with_processes)
         number += 1
         counts += one.counts
         findings += one.findings
@@ -349,5 +381,5 @@ def walks(
 
 
 if __name__ == "__main__":
-    done, met, found = walks(int(sys.argv[1]), float(sys.argv[2]))
+    done, met, found = walks(int(sys.argv[1]), float(sys.argv[2]), with_processes=True)
     sys.stdout.write("\n\n".join([*found, f"{done} walks, {dict(met)}, {len(found)} findings\n"]))

@@ -28,5 +28,5 @@ def test_a_few_walks_find_nothing() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS * 2 + 300)
 def test_many_walks_find_nothing(run: Run) -> None:
-    number, counts, findings = walks(SEED + 1, SECONDS, run)
+    number, counts, findings = walks(SEED + 1, SECONDS, run, with_processes=True)
     assert not findings, "\n\n".join([f"{number} walks, {dict(counts)}", *findings])
