@@ -19,8 +19,8 @@ LINK_END = re.compile(r"::(?![^\[]*\])")
 """Between the links of a chain; not within the brackets of an IPv6 address."""
 NO_USER = {"s3", "s3a", "s3n", "gs", "gcs"}
 """What stands before an `@` is a key there. Elsewhere it may be a name: sftp://user@host."""
-WITHOUT_SLASHES = re.compile(r"(^|::)([A-Za-z][\w+.-]*:/?)?[^/@:\s]+:[^/@\s]+@[^/\s]")
-"""What was to be a URL: `user:password@host/path`, `ftp:/user:password@host`."""
+WITHOUT_SLASHES = re.compile(r"(^|::)([A-Za-z][\w+.-]*:)?/{0,3}[^/@:\s]+:[^/@\s]+@[^/\s]")
+"""What was to be a URL: `user:password@host/path`, `//user:password@host`, `ftp:///…`."""
 SECRET_FIELD = re.compile(
     r"[?&;#]\s*[\w.-]*(pass(word|wd|phrase)?|pwd|secret|token|sig|signature|api_?key|access_?key"
     r"|account_?key|private_?key|credentials?|auth)[\w.-]*=",
@@ -70,7 +70,8 @@ def _dangers(place: str) -> Iterator[str]:
             yield "another URL in it, with a query or a fragment"
     if "://" in place and SECRET_FIELD.search(decoded):
         yield "credentials"
-    if not place.startswith(("/", ".", "~")) and WITHOUT_SLASHES.search(place):
+    is_path = place.startswith((".", "~", "/")) and not place.startswith("//")
+    if not is_path and WITHOUT_SLASHES.search(place):
         yield "what looks like credentials (write a path of this form as ./…)"
 
 
@@ -85,7 +86,7 @@ def _dangers_of_host(scheme: str, link: str) -> Iterator[str]:
     authority = unquote(re.split(r"[/?#\\]", link, maxsplit=1)[0])
     user, at, host = authority.rpartition("@")
     # `icechunk+s3` is s3.
-    if at and (":" in user or scheme.lower().rpartition("+")[2] in NO_USER):
+    if at and (":" in user or ";" in user or scheme.lower().rpartition("+")[2] in NO_USER):
         yield "credentials"
     # A password with a slash in it ends the host's name there, and stands where a port does.
     _, colon, port = host.rpartition("]")[2].rpartition(":")

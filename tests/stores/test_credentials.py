@@ -10,6 +10,9 @@ from prefect_freight.stores.urls import open_store
 
 HIDDEN = "hush-hush-0123456789"
 SECRET = [
+    "ftp:///me:HIDDEN@host/x",
+    "//me:HIDDEN@host/x",
+    "sftp://me;pw=HIDDEN@host/x",
     "ftp://u:HIDDEN@host/x",
     "s3://HIDDEN@bucket",
     "s3a://key:HIDDEN@bucket/x",
