@@ -5,7 +5,7 @@ DEMO ?= freight-demo
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Processes of pytest; each has servers of its own.
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 # The quick run writes tens of thousands of small files, in memory where there are 2 GB for them.
 MEMORY := $(shell test "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 2000000 \

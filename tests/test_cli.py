@@ -45,7 +45,11 @@ def test_an_export_prints_a_summary_and_its_steps_as_plain_lines(
         "Data transferred",
         "Export time",
         "Transfer rate",
+        "Copy",
+        "Snapshot",
+        "Marker",
     }
+    assert Path(tmp_path / "copy" / summary["Marker"]).is_file()
     steps = done.stderr.splitlines()
     assert steps[0] == "done: Resolving main"
     assert "done: Copying chunks" in steps
@@ -68,6 +72,9 @@ def test_json_is_the_report_alone(weather: Path, tmp_path: Path) -> None:
     assert (tmp_path / "copy" / report["marker"]).exists()
 
 
+@pytest.mark.usually("options1")
+@pytest.mark.usually("options4")
+@pytest.mark.usually("options6")
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
@@ -211,6 +218,8 @@ def shell(line: str, *args: object) -> subprocess.CompletedProcess[str]:
 STATUSES = "; echo ${PIPESTATUS[0]}"
 
 
+@pytest.mark.usually("nobody reads the lines")
+@pytest.mark.usually("no room")
 @pytest.mark.parametrize(
     "line",
     [

@@ -122,12 +122,13 @@ def test_a_record_of_a_newer_version_is_not_believed(source: Path, unfinished: P
     assert len(resume(source, unfinished)[1]) > 0
 
 
-def test_a_manifest_that_is_half_written_is_written_anew(
+def test_of_a_manifest_that_is_damaged_no_ledger_is_believed(
     source: Path, unfinished: Path, whole: dict[str, bytes]
 ) -> None:
     (index,) = unfinished.glob(".freight/*/manifest/manifest.json")
     index.write_bytes(index.read_bytes()[:100])
-    assert resume(source, unfinished)[1] == []
+    # Its diff names rows of it, and nobody knows whether another would have the same.
+    assert resume(source, unfinished)[1]
     assert data(unfinished) == whole
 
 

@@ -116,7 +116,7 @@ def test_without_a_whole_index_there_is_no_manifest(index: bytes | None) -> None
     if index is not None:
         store.write(".freight/000001-x/manifest/manifest.json", index)
     assert read_manifest(store, ".freight/000001-x") is None
-    with pytest.raises(UnsoundError, match="Run the same command again"):
+    with pytest.raises(UnsoundError, match="Run the export again"):
         ManifestReader(store).manifest(".freight/000001-x")
 
 

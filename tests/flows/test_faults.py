@@ -64,6 +64,7 @@ def test_a_refused_object_is_not_tried_again_and_stops_no_other(
     assert not (tmp_path / "copy" / ".zmetadata").exists()
 
 
+@pytest.mark.slow
 def test_a_flow_that_is_tried_again_moves_only_what_failed(weather: Path, tmp_path: Path) -> None:
     def fault(key: str, attempt: int) -> Exception | None:
         return AccessError("may not write") if key == KEY and attempt == 1 else None
@@ -77,6 +78,7 @@ def test_a_flow_that_is_tried_again_moves_only_what_failed(weather: Path, tmp_pa
     assert not (tmp_path / "copy" / f"EXPORT_{report.snapshot}_FAILURE").exists()
 
 
+@pytest.mark.slow
 def test_a_terminated_run_leaves_the_marker_of_a_failure_and_can_go_on(
     prefect_server: PrefectServer, weather: Path, tmp_path: Path
 ) -> None:

@@ -181,7 +181,6 @@ ENDS = [
 
 @pytest.mark.usually("plain")
 @pytest.mark.usually("prefect-gone")
-@pytest.mark.usually("prefect-interrupt")
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.name)
 def test_an_export_that_fails_says_so_and_the_next_one_ends_whole(
     run: Run,

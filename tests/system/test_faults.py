@@ -250,6 +250,7 @@ def test_a_full_disk_is_said_and_with_more_room_the_rest_is_moved(
     assert failed.objects_transferred + again.objects_transferred == len(data(copy))
 
 
+@pytest.mark.slow
 def test_a_store_that_is_gone_is_given_up_soon(s3: S3Server, many: str) -> None:
     with route(s3, many, Rule(Fault.SERVER_ERROR, "PUT", CHUNK)) as way:
         with pytest.raises(IncompleteError, match="500 InternalError"):

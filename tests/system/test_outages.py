@@ -206,6 +206,7 @@ def test_an_interrupt_ends_a_wait_at_once(
     assert export(array, store).whole
 
 
+@pytest.mark.slow
 def test_a_lock_that_was_taken_over_meanwhile_ends_it_and_nothing_more_is_written(
     export: Run, store: ScriptedStore, array: str, tmp_path: Path
 ) -> None:

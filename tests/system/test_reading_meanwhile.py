@@ -114,6 +114,8 @@ def agrees(seen: np.ndarray, old: np.ndarray | None, new: np.ndarray | None) -> 
     return True
 
 
+@pytest.mark.usually("dtype")
+@pytest.mark.usually("deleted")
 @pytest.mark.parametrize(
     ("kind", "format_"),
     [

@@ -109,6 +109,7 @@ def control_keys(s3: S3Server, url: str) -> set[str]:
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bulk",
     ["zarr2", pytest.param("zarr3", marks=SLOW), pytest.param("objects", marks=SLOW)],

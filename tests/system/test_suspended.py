@@ -107,6 +107,7 @@ def test_who_was_suspended_while_another_exported_changes_nothing_any_more(
     assert verify(copy, source=source).whole
 
 
+@pytest.mark.slow
 def test_plain_objects_that_it_had_begun_are_not_put_either(
     runner: str, environment: dict[str, str], started: list[int], tmp_path: Path
 ) -> None:

@@ -77,7 +77,7 @@ def walk_anywhere(export: Run, layout: LayoutCase, folder: Path, draw: st.DataOb
     walk(export, subject, count, folder / "copy", [*draw.draw(visits(layout, ANYWHERE)), last])
 
 
-@settings(quietly, max_examples=4)
+@settings(quietly, max_examples=2)
 @given(draw=st.data())
 @over_layouts
 def test_any_walk_cut_off_anywhere_ends_as_a_full_export(

@@ -20,7 +20,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 def test_a_few_walks_find_nothing() -> None:
-    number, _, findings = walks(SEED, seconds=3)
+    number, _, findings = walks(SEED, seconds=1)
     assert number
     assert not findings, "\n\n".join(findings)
 
