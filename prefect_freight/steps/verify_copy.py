@@ -55,7 +55,8 @@ def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
 
 def _relies_on_ledgers(destination: Store, job: Job) -> bool:
     diff = read_diff(destination, job.area)
-    return diff is not None and diff.plan.known > 0
+    # Where records are lost, what is left of an earlier copy is seen in the listing alone.
+    return diff is not None and (diff.plan.known > 0 or diff.plan.is_damaged)
 
 
 def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:

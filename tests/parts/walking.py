@@ -39,6 +39,7 @@ from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
 
 UNACCOUNTED = "no record tells whose it is"
+IN_THE_WAY = "A folder lies where a file must be"
 STUCK_S = 120
 """A step that takes longer hangs."""
 FOREIGN = {"notes.txt": b"mine", "g/readme": b"mine too", "zz/deep/er": b""}
@@ -65,6 +66,8 @@ class Walk:
     """Somebody changed data of the copy, which an export learns only by looking."""
     with_processes: bool = False
     """Some exports are processes of their own, which cost more than a second each."""
+    unmended: bool = False
+    """No export can make it whole before somebody has removed what lies in the way."""
     removed: bool = False
     """Somebody removed records that tell what is ours."""
 
@@ -85,7 +88,7 @@ class Walk:
             if self.findings:
                 return
         self.timed(self.end)
-        self.look(must_be_whole=True)
+        self.look(must_be_whole=not self.unmended)
 
     def timed(self, step: Callable[[], None]) -> None:
         """Take a step in a thread, so that one that hangs is a finding."""
@@ -336,6 +339,9 @@ class Walk:
             self.steps.append(f"last export -> {error}")
             # All that said whose some objects are is gone: we cannot be told from somebody else.
             unaccounted = UNACCOUNTED in str(error)
+            if IN_THE_WAY in str(error) and self.counts["records"]:
+                self.unmended = True  # named, and nobody can know whose it is
+                return
             if isinstance(error, IncompleteError) and not unaccounted:
                 raise
             options["on_existing"] = "merge" if unaccounted else "replace"
