@@ -158,6 +158,8 @@ class Walk:
         if self.world.format != "objects" and self.rng.random() < 0.15:
             options["from_ref"] = self.world.go(self.rng.randrange(self.world.states))
             options["on_existing"] = self.rng.choice(["refuse", "merge"])
+            if options["on_existing"] == "merge":
+                self.merged()
         name, script, on_event = self.any_fault()
         store = ScriptedStore(open_store(str(self.copy)), script)
         self.counts[name.split(" ")[0]] += 1
@@ -296,6 +298,7 @@ class Walk:
         for thread in threads:
             thread.join()
         self.counts["beside"] += 1
+        self.merged()
         self.steps.append(f"side by side {refs} {options} -> {ends}")
         if any("SUCCESS" in end for end in ends) and all(o["verify"] != "none" for o in options):
             self.tampered = False
@@ -314,9 +317,14 @@ class Walk:
         running[0].kill()
         ends = [process.wait() for process in running]
         self.counts["processes"] += 1
+        self.merged()
         self.steps.append(f"killed {commands[0][2:]} beside {commands[1][2:]} -> {ends}")
         # What was damaged before stays so where nobody looked.
         self.tampered = self.tampered and (ends[1] != 0 or "none" in commands[1])
+
+    def merged(self) -> None:
+        """Take note that whatever no record accounts for was said to be somebody's."""
+        self.removed = self.removed or bool(self.counts["records"])
 
     def command(self, ref: str, options: dict[str, Any]) -> list[str]:
         """Return the command line of an export."""
