@@ -144,9 +144,20 @@ class IncompleteError(FreightError):
 
 
 class UnsoundError(IncompleteError):
-    """The copy is not whole: objects that earlier runs had recorded are missing."""
+    """The copy, or a record of it, is not what earlier runs had recorded.
+
+    Its message is what was found; the cure is the same for all of them, and ends the text.
+    """
 
     kind: ClassVar[str] = "unsound"
+
+    @property
+    def finding(self) -> str:
+        """What was expected and what was found, for who applies the cure already."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.finding}. Run the export again"
 
 
 class IntegrityError(FreightError):

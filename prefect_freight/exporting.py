@@ -13,7 +13,6 @@ from prefect_freight.config import StoreConfig
 from prefect_freight.control.lease import Lease
 from prefect_freight.control.lock import LEASE, Lock, hold_lock
 from prefect_freight.control.manifest import Manifest
-from prefect_freight.control.marker import is_marked
 from prefect_freight.errors import (
     FreightError,
     IncompleteError,
@@ -100,7 +99,7 @@ def run_export(
     runner.tell(Resolved(snapshot))
     job = runner.step(look_at_job, source, destination, snapshot, options)
     runner.tell(Opened(job))
-    if job.already_whole and is_marked(destination, job):
+    if job.already_whole and job.is_marked:
         return _already_whole(destination, job, runner)
     with hold_lock(waits.unwaiting, runner.tell, lease=lease) as lock:
         destination = waits.hold(lock)  # all that is written from here on is written under it
@@ -113,9 +112,7 @@ def run_export(
             return _Attempt(waits, job, runner, lock).run()
         except UnsoundError as error:
             # Once is enough: an attempt that relies on no earlier record cannot be unsound.
-            # Without the cure that it ends with, which is what happens now.
-            found = str(error).partition(". Run the ")[0]
-            runner.tell(Notice(f"{found}. So all of it is copied anew now"))
+            runner.tell(Notice(f"{error.finding}. So all of it is copied anew now"))
             job = runner.step(open_job, source, destination, snapshot, options)
             return _Attempt(waits, job, runner, lock).run()
 

@@ -155,6 +155,8 @@ class Job:
     """An earlier, unfinished run of the same export left a ledger."""
     already_whole: bool = False
     """The copy is whole already: there is nothing to do."""
+    is_marked: bool = False
+    """Of a copy that is whole already: its marker was there, when it was looked at."""
     base: str | None = None
     """The snapshot whose copy lies there, if only the difference is exported."""
     base_assumed: bool = False

@@ -71,7 +71,7 @@ def find_removable(destination: Store, keep: int) -> list[Removable]:
         if manifest is None:
             raise UnsoundError(
                 f"expected the manifest of the last whole export at {destination.url}/{last.area}, "
-                "which tells what is needed, found none that can be read. Run the export again"
+                "which tells what is needed, found none that can be read"
             )
         # The last one itself does not count among those that are kept.
         removable = [run.area for run in _unneeded(runs, last.sequence - 1 - keep, manifest)]

@@ -156,7 +156,7 @@ def _read_index(destination: Store, key: str) -> Any:
     except ValueError as error:
         raise UnsoundError(
             f"expected the record of what an export does at {destination.url}/{key}, found "
-            f"{len(data)} bytes that are none. Run the export again"
+            f"{len(data)} bytes that are none"
         ) from error
 
 

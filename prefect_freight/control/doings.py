@@ -53,10 +53,12 @@ def read_doings(
         "content": table["content"],
         "checksum": checksums,
     }
+    whole = pa.table(columns)
+    # Of a part that holds thousands of names each takes its own rows, and no column of all rows.
     for rows in part.slices or [NamedRows(NAMELESS, 0, n)]:
-        names = {"name": pa.repeat(rows.name, n)}
-        whole = pa.table({name: (columns | names)[name] for name in TOUCHED_SCHEMA.names})
-        yield whole.cast(TOUCHED_SCHEMA).slice(rows.first, rows.stop - rows.first)
+        own = whole.slice(rows.first, rows.stop - rows.first)
+        own = own.append_column("name", pa.repeat(rows.name, own.num_rows))
+        yield own.select(TOUCHED_SCHEMA.names).cast(TOUCHED_SCHEMA)
 
 
 def _recorded(

@@ -53,7 +53,7 @@ class ManifestReader:
         if manifest is None:
             raise UnsoundError(
                 f"expected the manifest of an export at {self._destination.url}/{area}, found "
-                "none that can be read. Run the export again"
+                "none that can be read"
             )
         return manifest
 
@@ -142,14 +142,12 @@ def read_table(destination: Store, key: str, columns: list[str] | None = None) -
     try:
         data = retrying(lambda: destination.read(key))
     except NotFoundError as error:
-        raise UnsoundError(f"{place}, found none. Run the export again") from error
+        raise UnsoundError(f"{place}, found none") from error
     try:
         with io.BytesIO(data) as file:
             return pq.read_table(file, columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
-        raise UnsoundError(
-            f"{place}, found {len(data)} bytes that are none. Run the export again"
-        ) from error
+        raise UnsoundError(f"{place}, found {len(data)} bytes that are none") from error
 
 
 def _with_layer(table: pa.Table, number: int) -> pa.Table:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import pyarrow.compute as pc
-
+from prefect_freight.control.data import list_markers
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import NotFoundError, StorageFullError
-from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Job, Outcome
+from prefect_freight.model import Job, Outcome
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
@@ -76,10 +75,7 @@ def withdraw_markers(destination: Store, runs: Sequence[Run], *, look: bool = Fa
     keys = {f"EXPORT_{run.snapshot}_{end}" for run in runs for end in ("SUCCESS", "FAILURE")}
     # A listing costs a request for a thousand objects, so only where records do not tell.
     if look or any(run.is_damaged for run in runs):
-        for page in destination.list(without=f"{CONTROL_AREA}/"):
-            is_marker = pc.match_substring_regex(page["key"], MARKER_PATTERN)
-            named = page["key"].filter(is_marker).to_pylist()
-            keys.update(key for key in named if _is_ours(destination, key))
+        keys.update(key for key in list_markers(destination) if _is_ours(destination, key))
     if keys:
         retrying(lambda: destination.delete(sorted(keys)))
 

@@ -214,7 +214,7 @@ def require_nothing_done(destination: Store, area: str) -> None:
     if begun_phases(destination, area) or recorded_batches(destination, area):
         raise UnsoundError(
             f"expected the record of what an export does at {destination.url}/{area}/diff, found "
-            "that it has begun and no such record. Run the export again"
+            "that it has begun and no such record"
         )
 
 

@@ -10,6 +10,7 @@ it planned for the key is recorded as done, the last of it is what lies there:
 | any not recorded as done           | unknown: it may have been begun or not |
 """
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -59,7 +60,7 @@ def last_known(touched: pa.Table) -> pa.Table:
     base's, if it has the key.
     """
     touched = touched.combine_chunks()
-    number = pa.array(range(touched.num_rows), pa.int64())
+    number = pa.array(np.arange(touched.num_rows))
     order = pc.add(pc.multiply(touched["run"], STEPS), touched["step"])
     rows = touched.append_column("number", number).append_column("order", order)
     keys = rows.group_by("key").aggregate([("run", "max"), ("order", "max"), ("order", "min")])

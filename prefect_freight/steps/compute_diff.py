@@ -68,8 +68,8 @@ def compute_diff(
 
     What lies there is the copy of the job's base (nothing that can be relied on, without one) and
     what unfinished exports since then may have done; what their ledgers have is known, with a base
-    or without one. After it the markers of earlier exports are
-    gone, since what they vouch for may now change.
+    or without one. After it the markers of earlier exports are gone, since what they vouch for may
+    now change.
 
     Raises `OccupiedError` if something that is not ours is in the way, unless it is to be replaced:
     then nothing of this run is left. (Not where others are not minded: to compare needs no room.)

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from prefect_freight.control.clearing import remove_old_runs
 from prefect_freight.control.manifest import count_copy, read_manifest
-from prefect_freight.control.marker import is_marked, write_failure, write_success
+from prefect_freight.control.marker import write_failure, write_success
 from prefect_freight.control.runs import RunState, run_of, write_run
 from prefect_freight.errors import FreightError, IncompleteError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
@@ -54,16 +54,16 @@ def finish(
         _close(destination, job, report, "failed" if disturbed else "unsound", plan, outcome)
         write_failure(destination, job, outcome, lines)
         relied = not disturbed and (job.resumed or job.base is not None or plan.known > 0)
-        raise (UnsoundError if relied else IncompleteError)(
-            f"the copy at {destination.url} is not whole: {'; '.join(lines[:LINES_IN_MESSAGE])}. "
-            f"{REMOVE_UNACCOUNTED if unaccounted else REMOVE_TAKEN if disturbed else AGAIN}",
-            report,
-        )
+        shown = "; ".join(lines[:LINES_IN_MESSAGE])
+        finding = f"the copy at {destination.url} is not whole: {shown}"
+        if relied:
+            raise UnsoundError(finding, report)
+        cure = REMOVE_UNACCOUNTED if unaccounted else REMOVE_TAKEN if disturbed else AGAIN
+        raise IncompleteError(f"{finding}. {cure}", report)
     report = _report(job, plan, outcome, whole=True, notes=notes)
     # What the marker vouches for first, then the marker, then the record that makes later exports
     # rely on this one. Of a run killed in between the marker is true, and the same command finds
-    # that nothing is left to do.
-    # What waits and what guards stand before it, and neither flushes.
+    # that nothing is left to do. (What waits and what guards stand before the store that flushes.)
     disk = innermost(destination)
     if isinstance(disk, Flushing):
         retrying(disk.flush)
@@ -119,11 +119,12 @@ def report_already_whole(destination: Store, job: Job) -> ExportReport:
 
 
 def mark_again(destination: Store, job: Job) -> None:
-    """Put the marker of a copy that lies there whole, if somebody removed it.
+    """Put the marker of a copy that lies there whole, if it was not there.
 
-    Only under the lock: another export may have removed it, to change what it vouches for.
+    Only under the lock, and after a look under it: another export may have removed the marker, to
+    change what it vouches for.
     """
-    if not is_marked(destination, job):
+    if not job.is_marked:
         write_success(destination, job, _copied(destination, job))
 
 

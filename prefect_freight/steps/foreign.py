@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prefect_freight.control.data import list_data
 from prefect_freight.control.manifest import Manifest, Slice, count_copy
 from prefect_freight.control.state import State
 from prefect_freight.errors import InputError, NotFoundError, OccupiedError
@@ -32,7 +33,6 @@ from prefect_freight.plan.keys import NO_KEYS, first_few, folders_of
 from prefect_freight.plan.sections import Section
 from prefect_freight.retry import retrying
 from prefect_freight.steps.partitions import partitioned
-from prefect_freight.steps.verify_copy import list_data
 from prefect_freight.stores import Store
 from prefect_freight.stores.locations import has_folders
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
+from prefect_freight.control.data import list_data
 from prefect_freight.control.manifest import is_manifest, read_manifest
 from prefect_freight.control.marker import is_marked
 from prefect_freight.control.runs import (
@@ -33,7 +34,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
 from prefect_freight.steps.compare_unchecked import compare_unchecked
 from prefect_freight.steps.foreign import nested_refusal
-from prefect_freight.steps.verify_copy import compare, list_data
+from prefect_freight.steps.verify_copy import compare
 from prefect_freight.stores import Store
 from prefect_freight.stores.locations import ancestors, comparable, is_same_service
 from prefect_freight.stores.remembering import Remembering
@@ -90,6 +91,7 @@ def _look(
     disturbed = False
     if _is_whole(earlier, snapshot, options):
         job = _whole_job(earlier[-1], snapshot, options, destination)
+        job = replace(job, is_marked=is_marked(destination, job))
         differences = _compare(source, destination, job)
         if differences is not None and differences.whole:
             return job, None
@@ -217,7 +219,7 @@ def _compare(source: Source, destination: Store, job: Job) -> Differences | None
     level = "sizes" if job.options.verify == "none" else job.options.verify
     # Without its marker another export may have been here since, whose records are gone: sizes say
     # too little then.
-    if level == "sizes" and not is_marked(destination, job):
+    if level == "sizes" and not job.is_marked:
         level = "checksums"
     try:
         differences = compare(destination, job, level)

@@ -9,20 +9,21 @@
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_freight.control.checksums import keep_checksums
+from prefect_freight.control.data import list_data
 from prefect_freight.control.diff import read_diff
 from prefect_freight.control.manifest import count_copy
 from prefect_freight.control.manifest_reader import ManifestReader, read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.formats import Reader
 from prefect_freight.formats.choice import compare_values, open_reader
-from prefect_freight.model import CONTROL_AREA, MARKER_PATTERN, Job, VerifyLevel
+from prefect_freight.model import Job, VerifyLevel
 from prefect_freight.plan.differences import MAX_KEYS_NAMED, Differences
 from prefect_freight.plan.entries import combined, md5
 from prefect_freight.retry import retrying
@@ -42,8 +43,7 @@ def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     keep_checksums(destination, job)
     level = job.options.verify
     # Who takes somebody's word for what lies there, a ledger's or the user's, looks at that much.
-    relies = job.resumed or job.base_assumed or _relies_on_ledgers(destination, job)
-    if level == "none" and relies:
+    if level == "none" and _relies_on_word(destination, job):
         level = "sizes"
     differences = compare(destination, job, level)
     if level in ("checksums", "values"):
@@ -53,7 +53,9 @@ def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
     return differences
 
 
-def _relies_on_ledgers(destination: Store, job: Job) -> bool:
+def _relies_on_word(destination: Store, job: Job) -> bool:
+    if job.resumed or job.base_assumed:
+        return True
     diff = read_diff(destination, job.area)
     # Where records are lost, what is left of an earlier copy is seen in the listing alone.
     return diff is not None and (diff.plan.known > 0 or diff.plan.is_damaged)
@@ -89,13 +91,6 @@ def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
             if level != "sizes":
                 _compare_checksums(destination, present, differences)
     return differences
-
-
-def list_data(destination: Store) -> Iterator[pa.Table]:
-    """Yield what lies at the destination apart from our control area and the markers."""
-    for page in destination.list(without=f"{CONTROL_AREA}/"):
-        table = pa.Table.from_batches([page])
-        yield table.filter(pc.invert(pc.match_substring_regex(table["key"], MARKER_PATTERN)))
 
 
 def _compare_sizes(wanted: pa.Table, listed: pa.Table, differences: Differences) -> pa.Table:

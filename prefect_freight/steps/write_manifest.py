@@ -49,7 +49,7 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
         # Its rows are those of the manifest; another one, written now, may have others.
         raise UnsoundError(
             f"expected the manifest of an unfinished export at {destination.url}/{job.area}, found "
-            "its diff and no manifest that can be read. Run the export again"
+            "its diff and no manifest that can be read"
         )
     try:
         if job.base_assumed:

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from elsewhere import write_there
 from scripted import LOCK, ScriptedStore, by_the_book
-from servers import S3Server
 
 from prefect_freight.control.holder import Holder, read_holder
 from prefect_freight.control.lease import Lease
@@ -37,12 +36,9 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(params=["local", "s3"])
-def destination(request: pytest.FixtureRequest, tmp_path: Path) -> ScriptedStore:
-    if request.param == "local":
-        return ScriptedStore(open_store(str(tmp_path / "copy")))
-    s3: S3Server = request.getfixturevalue("s3")
-    return ScriptedStore(open_store(f"s3://{s3.new_bucket()}/copy", s3.config()))
+@pytest.fixture
+def destination(destination: Store) -> ScriptedStore:
+    return ScriptedStore(destination)
 
 
 CHANGES: dict[str, Callable[[Store], object]] = {

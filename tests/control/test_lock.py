@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from servers import S3Server
 
 from prefect_freight.control.holder import Holder, began_of, read_holder
 from prefect_freight.control.lease import Lease
@@ -19,15 +18,6 @@ from prefect_freight.errors import LockedError, TransientError
 from prefect_freight.events import Event
 from prefect_freight.stores import Store
 from prefect_freight.stores.local import LocalStore
-from prefect_freight.stores.urls import open_store
-
-
-@pytest.fixture(params=["local", "s3"])
-def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return open_store(str(tmp_path / "copy"))
-    s3: S3Server = request.getfixturevalue("s3")
-    return open_store(f"s3://{s3.new_bucket()}/copy", s3.config())
 
 
 def put(destination: Store, holder: Holder) -> None:

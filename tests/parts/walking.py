@@ -131,7 +131,7 @@ class Walk:
         if not markers or self.tampered:
             return
         snapshot = markers[0].split("_")[1]
-        expected = self.world.copies()[snapshot]
+        expected = self.world.copies[snapshot]
         if self.removed:  # of what nobody knows whose it is nothing goes
             lies = {key: lies[key] for key in lies if key in expected}
         if lies != expected:
@@ -328,7 +328,7 @@ class Walk:
 
     def command(self, ref: str, options: dict[str, Any]) -> list[str]:
         """Return the command line of an export."""
-        command = [FREIGHT, "export", str(self.world.source), str(self.copy), "--ref", ref]
+        command = [FREIGHT, "export", self.world.source, str(self.copy), "--ref", ref]
         for name in ("format", "verify", "concurrency"):
             command += [f"--{name}", str(options[name])]
         if options["from_ref"]:

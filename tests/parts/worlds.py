@@ -3,117 +3,57 @@
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import zarr
-from folders import Folder
-from histories import History, attributes, data, delete, resize, tree
-from runners import export_at_once
+from folders import FileChange, overwrite, put, remove, rename
+from histories import attributes, delete, resize
+from layouts import Arrays, Objects, Subject
+
+from prefect_freight.sources.kinds import open_source
 
 ARRAYS = ["a", "a/0", "g/b", "g/h/c", "n", "é b%#"]
 FILES = ["a", "a/b", "d", "d/x", "d/x/y", "d/deep/y", "n", "é z", "_SUCCESS", "d/_SUCCESS"]
 
 
-class World(Protocol):
-    """A source with a few states."""
+class World:
+    """A source with a few states, and what a copy of each snapshot of it holds."""
 
-    source: Path | str
-    format: str
-    states: int
+    def __init__(self, subject: Subject, states: int) -> None:
+        self._subject, self.states = subject, states
+        self.source, self.format = subject.url, subject.options["format"]
+        self.copies: dict[str, dict[str, bytes]] = {}
+        """By the snapshots that there were up to now."""
 
     def go(self, state: int) -> str:
         """Bring the source to a state; return the ref that stands for it."""
-        ...
-
-    def copies(self) -> dict[str, dict[str, bytes]]:
-        """Return what a copy holds, by the snapshots that there were up to now."""
-        ...
-
-
-class Arrays:
-    """A repository whose states are snapshots of it."""
-
-    def __init__(self, folder: Path, rng: random.Random, format_: str) -> None:
-        self.format = format_
-        history = History(folder / "repository")
-        self.source: Path | str = history.path
-        self._snapshots = [
-            history.commit(*(array_change(rng) for _ in range(rng.randint(1, 4) if n else 6)))
-            for n in range(rng.randint(3, 5))
-        ]
-        self.states = len(self._snapshots)
-        self._copies: dict[str, dict[str, bytes]] = {}
-        for number, snapshot in enumerate(self._snapshots):
-            copy = folder / f"fresh-{number}"
-            export_at_once(history.path, copy, ref=snapshot, format=format_)
-            self._copies[snapshot] = data(copy)
-
-    def go(self, state: int) -> str:
-        return self._snapshots[state]
-
-    def copies(self) -> dict[str, dict[str, bytes]]:
-        return self._copies
-
-
-class Files:
-    """A folder, whose states are of different times; each is a snapshot of its own."""
-
-    format = "objects"
-
-    def __init__(self, folder: Path, rng: random.Random) -> None:
-        self._folder = Folder(folder / "source")
-        self.source: Path | str = self._folder.url
-        self._contents: list[dict[str, bytes]] = []
-        contents: dict[str, bytes] = {}
-        for _ in range(rng.randint(3, 5)):
-            contents = files_after(contents, rng)
-            self._contents.append(contents)
-        self.states = len(self._contents)
-        self._copies: dict[str, dict[str, bytes]] = {}
-
-    def go(self, state: int) -> str:
-        """Write what differs, and leave all other files as old as they are."""
-        from prefect_freight.sources.kinds import open_source
-
-        root, wanted = self._folder.path, self._contents[state] | {"anchor": b"stays"}
-        for key in set(tree(root)) - set(wanted):
-            (root / key).unlink()
-        for path in sorted((p for p in root.rglob("*") if p.is_dir()), reverse=True):
-            if not any(path.iterdir()):
-                path.rmdir()
-        for key, content in wanted.items():
-            path = root / key
-            if not path.is_file() or path.read_bytes() != content:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.unlink(missing_ok=True)
-                path.write_bytes(content)
-        self._copies[open_source(self._folder.url).resolve("main").id] = wanted
-        return "main"
-
-    def copies(self) -> dict[str, dict[str, bytes]]:
-        return self._copies
+        ref = self._subject.visit(state)
+        snapshot = open_source(self.source).resolve(ref)
+        self.copies[snapshot.id] = self._subject.expected(state)
+        return ref
 
 
 def make_world(folder: Path, rng: random.Random) -> World:
     """Return a source of any kind."""
-    kind = rng.choice(["zarr2", "zarr2", "zarr3", "objects"])
-    return Files(folder, rng) if kind == "objects" else Arrays(folder, rng, kind)
+    kind, states = rng.choice(["zarr2", "zarr2", "zarr3", "objects"]), rng.randint(3, 5)
+    subject: Subject = Objects(folder) if kind == "objects" else Arrays(folder, kind)
+    change = file_change if kind == "objects" else array_change
+    for state in range(states):
+        subject.add(*(change(rng) for _ in range(rng.randint(1, 4) if state else 6)))
+    return World(subject, states)
 
 
-def files_after(contents: dict[str, bytes], rng: random.Random) -> dict[str, bytes]:
-    """Return what a folder holds after some changes; no file lies where a folder is to be."""
-    after = dict(contents)
-    for _ in range(rng.randint(2, 7)):
-        key = rng.choice([*FILES, f"many/{rng.randrange(40):03d}"])
-        if rng.random() < 0.3:
-            after.pop(key, None)
-            continue
-        for other in list(after):
-            if other.startswith(f"{key}/") or key.startswith(f"{other}/"):
-                del after[other]
-        after[key] = rng.randbytes(rng.choice([0, 1, 3, 3]))
-    return after
+def file_change(rng: random.Random) -> FileChange:
+    """Return a change of a folder of a few small files."""
+    key = rng.choice([*FILES, f"many/{rng.randrange(40):03d}"])
+    kind = rng.random()
+    if kind < 0.3:
+        return remove(key)
+    if kind < 0.4:
+        return rename(key, rng.choice(FILES))
+    if kind < 0.5:
+        return overwrite(key)
+    return put(key, rng.randbytes(rng.choice([0, 1, 3, 3])))
 
 
 def array_change(rng: random.Random) -> Callable[[zarr.Group], object]:

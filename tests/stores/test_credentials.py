@@ -73,7 +73,7 @@ HARMLESS = [
     "abfs://container@account.dfs.core.windows.net/x",
     "simplecache::s3://bucket/x",
     "zip://inner/x::s3://bucket/a.zip",
-    "memory://root/x",
+    "memory://place/x",
     "block:object-store/archive",
 ]
 

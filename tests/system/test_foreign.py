@@ -40,14 +40,6 @@ BESIDE = {
 PLACES = [("zarr2", key) for key in TAKEN["zarr2"]] + [("zarr3", key) for key in TAKEN["zarr3"]]
 
 
-@pytest.fixture(params=["local", "s3"])
-def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return open_store(str(tmp_path / "copy"))
-    s3: S3Server = request.getfixturevalue("s3")
-    return open_store(f"s3://{s3.new_bucket()}/copy", s3.config())
-
-
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     history = History(tmp_path / "repository")

@@ -1,7 +1,6 @@
 """An export that is cut off, and followed by one of what the source has become meanwhile."""
 
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ from folders import BASE as FILES
 from folders import RANDOM_CHANGE as RANDOM_FILE_CHANGE
 from folders import many, overwrite
 from histories import Change, create, data, write
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from moving import LAYOUTS, Moving
 from runners import Run, export_at_once
+from visits import quietly
 
 from prefect_freight.model import ExportReport
 from prefect_freight.verifying import verify
@@ -165,14 +165,7 @@ def start(folder: Path, format_: str) -> Moving:
     return moving
 
 
-quietly = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def walks(examples: int) -> Callable[[Any], Any]:
-    return settings(quietly, max_examples=examples)
-
-
-@walks(2)
+@settings(quietly, max_examples=2)
 @given(changes=CHANGES, steps=STEPS, format_=st.sampled_from(["zarr2", "zarr3"]))
 def test_any_walk_of_kills_moves_and_damage_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any], format_: str
@@ -180,7 +173,7 @@ def test_any_walk_of_kills_moves_and_damage_is_exact(
     walk(start(tmp_path_factory.mktemp("walk"), format_), changes, steps)
 
 
-@walks(2)
+@settings(quietly, max_examples=2)
 @given(changes=FILE_CHANGES, steps=STEPS)
 def test_any_walk_over_plain_objects_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any]
@@ -189,7 +182,7 @@ def test_any_walk_over_plain_objects_is_exact(
 
 
 @pytest.mark.slow
-@walks(20)
+@settings(quietly, max_examples=20)
 @given(changes=CHANGES, steps=STEPS, format_=st.sampled_from(["zarr2", "zarr3"]))
 def test_any_of_many_walks_of_kills_moves_and_damage_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any], format_: str
@@ -198,7 +191,7 @@ def test_any_of_many_walks_of_kills_moves_and_damage_is_exact(
 
 
 @pytest.mark.slow
-@walks(40)
+@settings(quietly, max_examples=40)
 @given(changes=FILE_CHANGES, steps=STEPS)
 def test_any_of_many_walks_over_plain_objects_is_exact(
     tmp_path_factory: pytest.TempPathFactory, changes: list[Any], steps: list[Any]

@@ -39,14 +39,6 @@ def folder(tmp_path: Path) -> Folder:
     return folder
 
 
-@pytest.fixture(params=["local", "s3"])
-def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return open_store(str(tmp_path / "copy"))
-    s3: S3Server = request.getfixturevalue("s3")
-    return open_store(f"s3://{s3.new_bucket()}/copy", s3.config())
-
-
 class Recorded:
     """A destination, and the operations on its data in their order."""
 

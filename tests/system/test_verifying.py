@@ -8,23 +8,13 @@ from pathlib import Path
 import pytest
 from command import freight
 from histories import History, create, write
-from servers import S3Server
 
 from prefect_freight import export
 from prefect_freight.errors import InputError
 from prefect_freight.stores import Store
-from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
 
 ship = functools.partial(export, settle_s=0)
-
-
-@pytest.fixture(params=["local", "s3"])
-def destination(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "local":
-        return open_store(str(tmp_path / "copy"))
-    s3: S3Server = request.getfixturevalue("s3")
-    return open_store(f"s3://{s3.new_bucket()}/copy", s3.config())
 
 
 @pytest.mark.parametrize("level", ["checksums", "values"])
