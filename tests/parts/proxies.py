@@ -21,6 +21,7 @@ from xml.sax.saxutils import escape
 
 LATENCY_S = 0.02
 SLOW_BODY_S = 0.3
+DRIP_EVERY_S = 0.2
 HEAD_LIMIT = 2**20
 
 
@@ -35,6 +36,7 @@ class Fault(enum.Enum):
     RESET_AFTER = "the server does it, and the connection is reset before it can say so"
     TRUNCATED = "the answer's body ends half-way"
     SLOW_BODY = "the answer's body comes in two halves"
+    DRIP = "the answer's body comes byte by byte, and never ends"
     LATENCY = "the request waits a little"
     ECHO = "403 with all of the request in its message"
     HANG = "the request never arrives"
@@ -207,6 +209,13 @@ class FaultProxy:
                 writer.write(answer.head + answer.body[: len(answer.body) // 2])
                 await writer.drain()
                 return _reset(writer)
+            case Fault.DRIP if answer.body:
+                writer.write(answer.head)
+                for byte in answer.body[:-1]:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(DRIP_EVERY_S)
+                return False
             case Fault.SLOW_BODY:
                 writer.write(answer.head + answer.body[: len(answer.body) // 2])
                 await asyncio.sleep(SLOW_BODY_S)
