@@ -21,8 +21,8 @@ from prefect_freight.errors import (
 )
 from prefect_freight.retry import retrying
 from prefect_freight.stores.pages import ROWS_PER_PAGE, to_page
-from prefect_freight.stores.s3.cause import read_cause
 from prefect_freight.stores.s3.body import SMALL_BYTES, read_body
+from prefect_freight.stores.s3.cause import read_cause
 from prefect_freight.stores.s3.client import IDLE_S, Limits, open_obstore, s3_credentials
 from prefect_freight.stores.s3.errors import CONFLICT_CODES, translate_error
 
