@@ -21,6 +21,7 @@ from prefect_freight.errors import (
     StorageFullError,
     TransientError,
 )
+from prefect_freight.sources.icechunk.source import IcechunkSource
 from prefect_freight.stores.s3.body import SMALL_BYTES
 from prefect_freight.stores.s3.store import S3Store
 
@@ -190,6 +191,19 @@ def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(act) -> None:
     with serving(drip) as endpoint, pytest.raises(TransientError):
         act(store_at(endpoint))
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.slow
+def test_icechunk_is_not_waited_for_either() -> None:
+    began = time.monotonic()
+    with serving(drip) as endpoint:
+        config = StoreConfig(
+            endpoint_url=endpoint, access_key_id="id", secret_access_key=Secret(HIDDEN)
+        )
+        source = IcechunkSource("s3://bucket/repository", config, limit_s=0.5)
+        with pytest.raises(TransientError, match="did not answer within"):
+            source.resolve("main")
+    assert time.monotonic() - began < 30
 
 
 def test_deleting_what_one_may_not_is_refused_by_name() -> None:
