@@ -141,20 +141,29 @@ class Lock:
 
     def _renew(self) -> None:
         while self._renewals.wait_until_due():
-            sent_at = self._clock()
             try:
-                # Read before it is replaced: who took it over is to be named.
-                tag = self._read()
-                self._count += 1
-                data = to_json(self._holder, self._count)
-                if self._renewals.lost:
-                    return
-                if self._raw.replace(LOCK, data, tag):
-                    self._renewals.renewed(sent_at)
-                else:  # the next look tells who did it
-                    self._renewals.failed("another replaced it")
+                # One that hangs is left to itself in time for others, or a single request that is
+                # lost would cost the lease.
+                aside(self._renew_once, self._lease.renew_s)
+            except TimeoutError:
+                self._renewals.failed("its renewal was not answered")
             except FreightError as error:
                 self._renewals.failed(str(error))
+
+    def _renew_once(self) -> None:
+        # Counted, as one that hangs may put the lock again when it was given up.
+        with self._under_way.one():
+            sent_at = self._clock()
+            # Read before it is replaced: who took it over is to be named.
+            tag = self._read()
+            self._count += 1
+            data = to_json(self._holder, self._count)
+            if self._renewals.lost:
+                return
+            if self._raw.replace(LOCK, data, tag):
+                self._renewals.renewed(sent_at)
+            else:  # the next look tells who did it
+                self._renewals.failed("another replaced it")
 
 
 @contextmanager

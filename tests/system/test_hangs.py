@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from command import FREIGHT
+from engine import run_engine
 from folders import Folder, put
 from histories import History, create
 from proxies import Fault, Rule, proxied
@@ -19,6 +20,7 @@ from scripted import LOCK, ScriptedStore
 from servers import S3Server
 
 from prefect_freight import export as export_plainly
+from prefect_freight.control.lease import Lease
 from prefect_freight.control.runs import read_runs
 from prefect_freight.errors import FreightError, LockedError
 from prefect_freight.events import Event, Moved, StepStarted
@@ -291,3 +293,25 @@ def test_a_server_that_does_nothing_but_drip_ends_the_export(array: str, s3: S3S
         with pytest.raises(FreightError):
             export_plainly(array, store, retry_for=3, settle_s=0)
         assert time.monotonic() - began < 90
+
+
+@pytest.mark.parametrize("runner", ["plain", pytest.param("flow", marks=pytest.mark.slow)])
+def test_a_renewal_that_hangs_costs_no_lease(
+    array: str, store: ScriptedStore, request: pytest.FixtureRequest, runner: str
+) -> None:
+    if runner == "flow":
+        request.getfixturevalue("prefect_server")
+    hung = threading.Event()
+
+    def script(operation: str, key: str) -> None:
+        if (operation, key) == ("replace", LOCK) and not hung.is_set():
+            hung.set()
+            time.sleep(20)
+        if operation == "write" and key.startswith("a/"):
+            hung.wait()
+
+    store.script = script
+    began = time.monotonic()
+    report = run_engine(runner, array, store, lease=Lease(1.5, 0.4, 0.1))
+    assert report.whole
+    assert time.monotonic() - began < 15
