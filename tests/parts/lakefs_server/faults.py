@@ -26,6 +26,8 @@ class Fault:
     status: int = 0
     """Answer this instead."""
     message: str = ""
+    body: bytes | None = None
+    """Of that answer; an error of the door's own kind without it."""
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     """End the connection in the middle of the body."""
@@ -67,6 +69,7 @@ class Fault:
                 else s3_error(S3_CODES.get(self.status, "InternalError"), message, self.status)
             )
             answer.headers |= self.headers
+            answer.body = answer.body if self.body is None else self.body
             return answer
         answer = real()
         answer.cut, answer.pause_s = self.cut, self.pause_s

@@ -25,6 +25,8 @@ class Request:
     headers: Mapping[str, str]
     """By names in lower case."""
     body: bytes = b""
+    port: int = 0
+    """The client's, which tells its connections apart."""
 
     @property
     def target(self) -> str:

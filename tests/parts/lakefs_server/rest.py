@@ -32,6 +32,7 @@ API = "/api/v1"
 TOKEN_LASTS_S = 7 * 24 * 3600
 REPOSITORY = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
 NAME = re.compile(r"\w[-\w]*")
+TAG = re.compile(r"(?!.*\.\.)[^\s~^:?*\[\\@$]+")
 
 type Presign = Callable[[str, str], tuple[str, int]]
 """From an address and a file name to a URL, and the time when it expires."""
@@ -159,10 +160,10 @@ class Rest:
         return _page_of_names(request, {k: {"id": k, "commit_id": v} for k, v in names.items()})
 
     def _name(self, request: Request, repository: Repository, kind: str, name: str) -> Answer:
-        names, what, argument = repository.branches, "branch", "branch: branch"
+        names, what, argument, valid = repository.branches, "branch", "branch: branch", NAME
         if kind == "tags":
-            names, what, argument = repository.tags, "tag", "tagID: tag"
-        if not NAME.fullmatch(name):
+            names, what, argument, valid = repository.tags, "tag", "tagID: tag", TAG
+        if not valid.fullmatch(name):
             raise RefusalError(400, f"argument {argument} id: invalid value: validation error")
         if name not in names:
             raise RefusalError(404, f"{what} not found")

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from lakefs_server.presigned import Presigned
 from lakefs_server.repository import Repository
 from lakefs_server.rest import Rest
 from lakefs_server.signing import is_signed
+from prefect_freight.config import Secret, StoreConfig
 
 ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 BODILESS = {204, 304}
@@ -70,6 +71,12 @@ class Lake:
         """Where clients find it, the gateway too."""
         return f"http://127.0.0.1:{self._front.server_port}"
 
+    def config(self, **changes: Any) -> StoreConfig:
+        """Return where it is, and who one is there."""
+        secret = Secret(self.secret_access_key)
+        config = StoreConfig(self.endpoint_url, self.access_key_id, secret)
+        return replace(config, **changes)
+
     def create_repository(self, name: str) -> Repository:
         """Make an empty repository with a branch `main`."""
         self.repositories[name] = Repository(name, self.blockstore)
@@ -114,7 +121,9 @@ def _listener(answer: Callable[[Request], Answer]) -> _Listener:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             path, _, query = self.path.partition("?")
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self._send(answer(Request(self.command, path, query, headers, body)))
+            self._send(
+                answer(Request(self.command, path, query, headers, body, self.client_address[1]))
+            )
 
         def _send(self, given: Answer) -> None:
             body = given.body

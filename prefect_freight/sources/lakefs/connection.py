@@ -1,0 +1,125 @@
+"""Connections to a lakeFS server, and to the stores that its presigned URLs lead to.
+
+No credentials come into a log: httpx logs the URL of each request that a client makes, and a
+presigned URL is a credential. So those are asked for through a transport of their own, which logs
+nothing, follows nothing, and has no credentials of lakeFS that it could pass on.
+"""
+
+import importlib.metadata
+import urllib.request
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+
+from prefect_freight.config import StoreConfig
+from prefect_freight.sources.lakefs.errors import of_client
+
+CONNECT_S, IDLE_S = 10.0, 60.0
+KEPT_CONNECTIONS = 64
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS)
+TIMEOUT = httpx.Timeout(IDLE_S, connect=CONNECT_S)
+
+
+class Connection:
+    """A pool of connections. The first request opens it, also after it was closed."""
+
+    def __init__(self, config: StoreConfig) -> None:
+        self._config = config
+        self._client: httpx.Client | None = None
+        self._transports: dict[str | None, httpx.HTTPTransport] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Connection, (self._config,)
+
+    def __repr__(self) -> str:
+        return f"Connection({self.endpoint!r})"
+
+    @property
+    def endpoint(self) -> str:
+        """Where the server is."""
+        return self._config.endpoint_url or ""
+
+    def close(self) -> None:
+        """Close all connections."""
+        client, self._client = self._client, None
+        transports, self._transports = self._transports, {}
+        for one in (client, *transports.values()):
+            if one is not None:
+                one.close()
+
+    @contextmanager
+    def get(
+        self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str], failure: str
+    ) -> Iterator[httpx.Response]:
+        """Give the answer to a GET of the server, whatever its status; its body may be streamed."""
+        client = self._open()
+        with translated(failure, self.endpoint):
+            request = client.build_request("GET", path, params=parameters, headers=headers)
+            response = client.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    @contextmanager
+    def get_presigned(
+        self, url: str, headers: Mapping[str, str], failure: str
+    ) -> Iterator[httpx.Response]:
+        """Give the answer to a GET of a presigned URL."""
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        with translated(failure, host):
+            plain = {"Host": host, "User-Agent": _user_agent(), "Accept": "*/*", **headers}
+            extensions = {"timeout": TIMEOUT.as_dict()}
+            request = httpx.Request("GET", url, headers=plain, extensions=extensions)
+            response = self._transport(url).handle_request(request)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _open(self) -> httpx.Client:
+        # Two threads may both make one: one of the two is dropped, and closed by its finalizer.
+        if self._client is None:
+            config = self._config
+            secret = config.secret_access_key.reveal() if config.secret_access_key else ""
+            client = httpx.Client(
+                base_url=self.endpoint,
+                auth=httpx.BasicAuth(config.access_key_id or "", secret),
+                headers={"User-Agent": _user_agent(), "X-Lakefs-Client": _user_agent()},
+                limits=LIMITS,
+                timeout=TIMEOUT,
+                follow_redirects=False,
+            )
+            weakref.finalize(self, client.close)
+            self._client = client
+        return self._client
+
+    def _transport(self, url: str) -> httpx.HTTPTransport:
+        parts = urlsplit(url)
+        # As a client does by itself: what the environment says of proxies.
+        is_direct = bool(urllib.request.proxy_bypass(parts.hostname or ""))
+        proxy = None if is_direct else urllib.request.getproxies().get(parts.scheme)
+        if proxy not in self._transports:
+            transport = httpx.HTTPTransport(limits=LIMITS, proxy=proxy)
+            weakref.finalize(self, transport.close)
+            self._transports[proxy] = transport
+        return self._transports[proxy]
+
+
+@contextmanager
+def translated(failure: str, endpoint: str) -> Iterator[None]:
+    """Turn the client's errors into ours. Around its calls alone, never around a caller's."""
+    try:
+        yield
+        return
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError) as error:
+        meant = of_client(error, failure, endpoint)
+    # Raised out here, so that the library's error, which may quote a URL, isn't its context.
+    raise meant
+
+
+def _user_agent() -> str:
+    return f"prefect-freight/{importlib.metadata.version('prefect-freight')}"
