@@ -66,7 +66,7 @@ def test_the_file_may_be_another_one(home: Path) -> None:
     (home / "other.yaml").write_text(FILE)
     variables = {"LAKECTL_CONFIG_FILE": str(home / "other.yaml")}
     assert found(None, variables)[1] == "FILE"
-    with pytest.raises(ConfigError, match="gone.yaml"):
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
         find_lakefs(None, {"LAKECTL_CONFIG_FILE": str(home / "gone.yaml")})
 
 

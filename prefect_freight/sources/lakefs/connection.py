@@ -6,6 +6,7 @@ nothing, follows nothing, and has no credentials of lakeFS that it could pass on
 """
 
 import importlib.metadata
+import threading
 import urllib.request
 import weakref
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ class Connection:
     """A pool of connections. The first request opens it, also after it was closed."""
 
     def __init__(self, config: StoreConfig) -> None:
-        self._config = config
+        self._config, self._opening = config, threading.Lock()
         self._client: httpx.Client | None = None
         self._transports: dict[str | None, httpx.HTTPTransport] = {}
 
@@ -44,8 +45,9 @@ class Connection:
 
     def close(self) -> None:
         """Close all connections."""
-        client, self._client = self._client, None
-        transports, self._transports = self._transports, {}
+        with self._opening:
+            client, self._client = self._client, None
+            transports, self._transports = self._transports, {}
         for one in (client, *transports.values()):
             if one is not None:
                 one.close()
@@ -81,32 +83,32 @@ class Connection:
             response.close()
 
     def _open(self) -> httpx.Client:
-        # Two threads may both make one: one of the two is dropped, and closed by its finalizer.
-        if self._client is None:
-            config = self._config
-            secret = config.secret_access_key.reveal() if config.secret_access_key else ""
-            client = httpx.Client(
-                base_url=self.endpoint,
-                auth=httpx.BasicAuth(config.access_key_id or "", secret),
-                headers={"User-Agent": _user_agent(), "X-Lakefs-Client": _user_agent()},
-                limits=LIMITS,
-                timeout=TIMEOUT,
-                follow_redirects=False,
-            )
-            weakref.finalize(self, client.close)
-            self._client = client
-        return self._client
+        with self._opening:
+            if self._client is None:
+                config = self._config
+                secret = config.secret_access_key.reveal() if config.secret_access_key else ""
+                self._client = httpx.Client(
+                    base_url=self.endpoint,
+                    auth=httpx.BasicAuth(config.access_key_id or "", secret),
+                    headers={"User-Agent": _user_agent(), "X-Lakefs-Client": _user_agent()},
+                    limits=LIMITS,
+                    timeout=TIMEOUT,
+                    follow_redirects=False,
+                )
+                weakref.finalize(self, self._client.close)
+            return self._client
 
     def _transport(self, url: str) -> httpx.HTTPTransport:
         parts = urlsplit(url)
         # As a client does by itself: what the environment says of proxies.
         is_direct = bool(urllib.request.proxy_bypass(parts.hostname or ""))
         proxy = None if is_direct else urllib.request.getproxies().get(parts.scheme)
-        if proxy not in self._transports:
-            transport = httpx.HTTPTransport(limits=LIMITS, proxy=proxy)
-            weakref.finalize(self, transport.close)
-            self._transports[proxy] = transport
-        return self._transports[proxy]
+        with self._opening:
+            if proxy not in self._transports:
+                transport = httpx.HTTPTransport(limits=LIMITS, proxy=proxy)
+                weakref.finalize(self, transport.close)
+                self._transports[proxy] = transport
+            return self._transports[proxy]
 
 
 @contextmanager
