@@ -182,6 +182,11 @@ def test_any_two_commits_are_compared(client: LakeFSClient, before: str, after: 
     (page,) = client.compare(COMMITS[before], COMMITS[after])
     assert dict(zip(page["key"].to_pylist(), page["kind"].to_pylist(), strict=True)) == expected
     assert page["key"].to_pylist() == sorted(expected)
+    for row in page.to_pylist():
+        told = {} if row["kind"] == "removed" else trees[1][row["key"]]
+        assert row["checksum"] == told.get("checksum")
+        assert row["content_type"] == told.get("content_type")
+        assert json.loads(row["metadata"] or "{}") == told.get("metadata", {})
 
 
 def test_only_a_full_id_is_listed_compared_and_read(client: LakeFSClient) -> None:

@@ -17,6 +17,8 @@ from lakefs_server.repository import Repository
 from lakefs_server.server import Lake
 from servers import S3Server
 
+from prefect_freight.stores.urls import open_store
+
 API = "/api/v1/repositories/ocean"
 
 
@@ -161,13 +163,19 @@ def test_faults_meet_the_requests_that_they_are_for(
     assert heads == ["first", "meanwhile", "meanwhile"]
 
 
-def test_a_bucket_holds_what_the_server_tells_of(s3: S3Server) -> None:
+def test_our_own_stores_read_the_gateway_and_the_bucket_below(s3: S3Server) -> None:
     with Lake(blockstore=BucketBlockstore(s3)) as lake:
-        entry = lake.create_repository("ocean").put("a b.txt", b"here")
+        ocean = lake.create_repository("ocean")
+        entry = ocean.put("d e/a+b%.txt", b"here")
+        commit = ocean.commit()
         bucket, _, key = entry.address.removeprefix("s3://").partition("/")
-        assert s3.client().get_object(Bucket=bucket, Key=key)["Body"].read() == b"here"
-        got = gateway(lake).get_object(Bucket="ocean", Key="main/a b.txt")
-        assert got["Body"].read() == b"here"
+        below = open_store(f"s3://{bucket}", s3.config())
+        above = open_store(f"s3://ocean/{commit}", lake.config())
+        for store, name in ((below, key), (above, "d e/a+b%.txt")):
+            assert store.read(name) == b"here"
+            assert store.read(name, 1, 2) == b"er"
+            assert store.read_tagged(name)[1] == f'"{entry.checksum}"'
+        assert [page["key"].to_pylist() for page in above.list()] == [["d e/a+b%.txt"]]
 
 
 @pytest.mark.slow

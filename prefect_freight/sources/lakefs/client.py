@@ -162,7 +162,8 @@ class LakeFSClient:
         """
         path = self._path("refs", _full(before), "diff", _full(commit))
         failure = f"could not compare commit {commit} with {before}"
-        for page in self._pages(path, {"type": "two_dot"}, prefix, after, failure):
+        asked = {"type": "two_dot", "include_right_stats": "true"}
+        for page in self._pages(path, asked, prefix, after, failure):
             yield self._taken(lambda: to_changes(page))  # noqa: B023
 
     def stat(self, commit: str, key: str) -> pa.RecordBatch:

@@ -23,6 +23,10 @@ CHANGES = pa.schema(
         pa.field("key", pa.string(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),  # added, changed or removed
         pa.field("size", pa.int64(), nullable=False),  # bytes; of what was removed, before
+        # The same as of an object; null where the server is too old to tell, and of `removed`.
+        pa.field("checksum", pa.string()),
+        pa.field("content_type", pa.string()),
+        pa.field("metadata", pa.string()),
     ]
 )
 """Columns of a page of differences."""
@@ -43,10 +47,14 @@ def to_objects(results: Sequence[dict[str, Any]]) -> pa.RecordBatch:
 
 def to_changes(results: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     """Return a page of differences in columns; raises `LookupError` for what is none."""
+    now = [(one.get("right") or {}) if one["type"] != "removed" else {} for one in results]
     columns = (
         [one["path"] for one in results],
         [one["type"] for one in results],
         [one.get("size_bytes", 0) for one in results],
+        [right.get("checksum") for right in now],
+        [right.get("content_type", "") if right else None for right in now],
+        [to_text(right.get("metadata")) if right else None for right in now],
     )
     return _batch(columns, CHANGES)
 
