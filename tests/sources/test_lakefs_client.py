@@ -383,6 +383,24 @@ def test_connections_are_kept_and_closed(lake: Lake, client: LakeFSClient) -> No
     assert len({seen.request.port for seen in lake.seen}) == 3
 
 
+@pytest.mark.parametrize("presigned", [False, True], ids=["through-lakefs", "presigned"])
+def test_proxies_are_those_of_the_environment(
+    client: LakeFSClient, monkeypatch: pytest.MonkeyPatch, presigned: bool
+) -> None:
+    for name in ("http_proxy", "all_proxy", "no_proxy", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{free_ports(1)[0]}")  # where there is none
+    with pytest.raises(TransientError, match="no answer"):
+        client.read(MERGE, "a.txt")
+    client.close()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert client.read(MERGE, "a.txt", presigned=presigned)[0] == b"second\n"
+    if presigned:
+        monkeypatch.delenv("NO_PROXY")  # the server's client was made before
+        with pytest.raises(TransientError, match="no answer"):
+            client.read(MERGE, "a.txt", presigned=True)
+
+
 def test_many_threads_read_at_once(client: LakeFSClient) -> None:
     tree = STATE["commits"][MERGE]["tree"]
     with ThreadPoolExecutor(16) as pool:

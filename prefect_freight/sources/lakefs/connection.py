@@ -99,16 +99,22 @@ class Connection:
             return self._client
 
     def _transport(self, url: str) -> httpx.HTTPTransport:
-        parts = urlsplit(url)
-        # As a client does by itself: what the environment says of proxies.
-        is_direct = bool(urllib.request.proxy_bypass(parts.hostname or ""))
-        proxy = None if is_direct else urllib.request.getproxies().get(parts.scheme)
+        proxy = _proxy_of(url)
         with self._opening:
             if proxy not in self._transports:
                 transport = httpx.HTTPTransport(limits=LIMITS, proxy=proxy)
                 weakref.finalize(self, transport.close)
                 self._transports[proxy] = transport
             return self._transports[proxy]
+
+
+def _proxy_of(url: str) -> str | None:
+    """Return the proxy that the environment has for a URL, as a client finds it by itself."""
+    parts, proxies = urlsplit(url), urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(parts.netloc):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 @contextmanager

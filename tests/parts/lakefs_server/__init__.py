@@ -6,6 +6,9 @@ the bytes lie, in memory or in a real bucket. `rest`, `gateway` and `presigned` 
 `signing` what those of S3's kind verify, `pages` the one way of listing, `faults` what can go wrong
 on purpose, `messages` what goes in and out of a door.
 
+`writes` is what is filled over HTTP, by `remote`, which fills a real server too: so one suite runs
+on both.
+
 Not `lakefs`: that is the name of lakeFS's own Python package, which reads from it too. Left out:
-who may do what (there is one user, who may do all), writes over HTTP, garbage collection.
+who may do what (there is one user, who may do all), garbage collection, actions.
 """

@@ -27,6 +27,7 @@ from lakefs_server.messages import (
 from lakefs_server.pages import page_of, paged
 from lakefs_server.refs import BadRefError, NoSuchRefError, ancestors, merge_base
 from lakefs_server.repository import Entry, Repository
+from lakefs_server.writes import Writes
 
 API = "/api/v1"
 TOKEN_LASTS_S = 7 * 24 * 3600
@@ -47,9 +48,10 @@ class Rest:
         keys: Mapping[str, str],
         kind: str,
         presign: Presign,
+        writes: Writes,
     ) -> None:
         self._repositories, self._keys, self._kind = repositories, keys, kind
-        self._presign = presign
+        self._presign, self._writes = presign, writes
         self._tokens: dict[str, float] = {}
         one = r"/repositories/([^/]+)"
         self._routes: list[tuple[re.Pattern[str], Callable[..., Answer]]] = [
@@ -95,6 +97,8 @@ class Rest:
                     return answer(request)
                 return answer(request, self._repository(parts[0]), *parts[1:])
         self._authenticate(request)
+        if (written := self._writes.answer(request)) is not None:
+            return written
         raise RefusalError(404, "invalid API endpoint")
 
     def _takes(self, method: str, answer: Callable[..., Answer]) -> bool:

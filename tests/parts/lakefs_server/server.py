@@ -18,6 +18,7 @@ from lakefs_server.presigned import Presigned
 from lakefs_server.repository import Repository
 from lakefs_server.rest import Rest
 from lakefs_server.signing import is_signed
+from lakefs_server.writes import Writes
 from prefect_freight.config import Secret, StoreConfig
 
 ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -45,7 +46,8 @@ class Lake:
         self.seen: list[Seen] = []
         self.presigned = Presigned(self.blockstore)
         keys = {self.access_key_id: self.secret_access_key}
-        rest = Rest(self.repositories, keys, self.blockstore.kind, self.presigned.url)
+        kind, writes = self.blockstore.kind, Writes(self.repositories, self.create_repository)
+        rest = Rest(self.repositories, keys, kind, self.presigned.url, writes)
         gateway = Gateway(self.repositories, keys)
         self._front = _listener(lambda r: self._at("gateway" if is_signed(r) else "rest", r))
         self._back = _listener(lambda r: self._at("presigned", r))
