@@ -9,7 +9,7 @@ import httpx
 
 from prefect_freight.config import Secret
 from prefect_freight.errors import AccessError, NotFoundError
-from prefect_freight.sources.lakefs.connection import Connection, translated
+from prefect_freight.sources.lakefs.connection import Connection, translating
 from prefect_freight.sources.lakefs.errors import of_answer
 
 EXPIRED = {400, 403}
@@ -76,8 +76,7 @@ class Reader:
 
     def _check(self, response: httpx.Response, endpoint: str) -> None:
         if response.status_code not in (200, 206):
-            with translated(self.failure, endpoint):
-                response.read()
+            translating(response.read, self.failure, endpoint)
             raise of_answer(response, self.failure, endpoint)
 
     def _check_presigned(self, response: httpx.Response, host: str) -> None:
@@ -100,8 +99,9 @@ def _range(offset: int, size: int | None) -> dict[str, str]:
 
 
 def _guarded(response: httpx.Response, failure: str, endpoint: str) -> Iterator[bytes]:
-    with translated(failure, endpoint):
-        yield from response.iter_raw()
+    raw = response.iter_raw()
+    while (chunk := translating(lambda: next(raw, None), failure, endpoint)) is not None:
+        yield chunk
 
 
 def _window(chunks: Iterator[bytes], first: int, size: int | None) -> Iterator[bytes]:

@@ -30,7 +30,7 @@ from prefect_freight.errors import (
 from prefect_freight.retry import retrying
 from prefect_freight.sources.lakefs.bodies import Body, Reader
 from prefect_freight.sources.lakefs.columns import to_changes, to_objects
-from prefect_freight.sources.lakefs.connection import Connection, translated
+from prefect_freight.sources.lakefs.connection import Connection, translating
 from prefect_freight.sources.lakefs.errors import of_answer
 from prefect_freight.sources.lakefs.lakectl import API_PATH
 
@@ -308,8 +308,7 @@ class LakeFSClient:
     def _fetch(self, path: str, parameters: Mapping[str, str], failure: str) -> httpx.Response:
         where = f"{API_PATH}{path}"
         with self._connection.get(where, parameters, {}, failure) as response:
-            with translated(failure, self.endpoint):
-                response.read()
+            translating(response.read, failure, self.endpoint)
             return response
 
     def _parse(self, response: httpx.Response, failure: str) -> Any:

@@ -6,11 +6,13 @@ nothing, follows nothing, and has no credentials of lakeFS that it could pass on
 """
 
 import importlib.metadata
+import ssl
 import threading
 import urllib.request
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from urllib.parse import urlsplit
 
 import httpx
@@ -58,9 +60,12 @@ class Connection:
     ) -> Iterator[httpx.Response]:
         """Give the answer to a GET of the server, whatever its status; its body may be streamed."""
         client = self._open()
-        with translated(failure, self.endpoint):
+
+        def ask() -> httpx.Response:
             request = client.build_request("GET", path, params=parameters, headers=headers)
-            response = client.send(request, stream=True)
+            return client.send(request, stream=True)
+
+        response = translating(ask, failure, self.endpoint)
         try:
             yield response
         finally:
@@ -72,11 +77,14 @@ class Connection:
     ) -> Iterator[httpx.Response]:
         """Give the answer to a GET of a presigned URL."""
         host = urlsplit(url).netloc.rpartition("@")[2]
-        with translated(failure, host):
-            plain = {"Host": host, "User-Agent": _user_agent(), "Accept": "*/*", **headers}
-            extensions = {"timeout": TIMEOUT.as_dict()}
+        plain = {"Host": host, "User-Agent": _user_agent(), "Accept": "*/*", **headers}
+        extensions = {"timeout": TIMEOUT.as_dict()}
+
+        def ask() -> httpx.Response:
             request = httpx.Request("GET", url, headers=plain, extensions=extensions)
-            response = self._transport(url).handle_request(request)
+            return self._transport(url).handle_request(request)
+
+        response = translating(ask, failure, host)
         try:
             yield response
         finally:
@@ -91,6 +99,7 @@ class Connection:
                     base_url=self.endpoint,
                     auth=httpx.BasicAuth(config.access_key_id or "", secret),
                     headers={"User-Agent": _user_agent(), "X-Lakefs-Client": _user_agent()},
+                    verify=_trusted(),
                     limits=LIMITS,
                     timeout=TIMEOUT,
                     follow_redirects=False,
@@ -102,10 +111,16 @@ class Connection:
         proxy = _proxy_of(url)
         with self._opening:
             if proxy not in self._transports:
-                transport = httpx.HTTPTransport(limits=LIMITS, proxy=proxy)
+                transport = httpx.HTTPTransport(verify=_trusted(), limits=LIMITS, proxy=proxy)
                 weakref.finalize(self, transport.close)
                 self._transports[proxy] = transport
             return self._transports[proxy]
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return whom this machine trusts; reading it anew takes longer than a request."""
+    return httpx.create_ssl_context()
 
 
 def _proxy_of(url: str) -> str | None:
@@ -117,15 +132,14 @@ def _proxy_of(url: str) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-@contextmanager
-def translated(failure: str, endpoint: str) -> Iterator[None]:
-    """Turn the client's errors into ours. Around its calls alone, never around a caller's."""
+def translating[T](call: Callable[[], T], failure: str, endpoint: str) -> T:
+    """Return what a call of the client's returns; its errors become ours."""
     try:
-        yield
-        return
+        return call()
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError) as error:
         meant = of_client(error, failure, endpoint)
-    # Raised out here, so that the library's error, which may quote a URL, isn't its context.
+    # Raised out here, so that the library's error, which holds the request, isn't its context. (A
+    # context manager could not: what it raises has what it was left by for a context.)
     raise meant
 
 
