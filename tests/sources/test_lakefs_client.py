@@ -163,11 +163,29 @@ def test_a_listing_goes_on_to_its_end_and_from_where_it_broke(
     assert list(client.list_objects(commit, "nothing/")) == []
 
 
-def test_a_page_that_does_not_go_on_is_no_endless_listing(lake: Lake, client: LakeFSClient) -> None:
-    entry = {"path": "a", "checksum": "0", "size_bytes": 1, "physical_address": "s3://b/a"}
-    body = json.dumps({"results": [entry], "pagination": {"has_more": True}}).encode()
+@pytest.mark.parametrize(
+    ("keys_there", "pagination", "error"),
+    [
+        ("ab", {"has_more": True}, IntegrityError),  # and again, and again
+        ("", {"has_more": True}, IntegrityError),
+        ("ba", {"has_more": False}, IntegrityError),
+        ("aa", {"has_more": False}, IntegrityError),
+        ("ab", {}, ConfigError),
+        ("ab", [], ConfigError),
+    ],
+)
+def test_a_page_that_cannot_be_one_of_a_whole_listing_is_refused(
+    lake: Lake,
+    client: LakeFSClient,
+    keys_there: str,
+    pagination: object,
+    error: type[FreightError],
+) -> None:
+    known = {"checksum": "0", "size_bytes": 1, "physical_address": "s3://b/a"}
+    results = [{"path": key} | known for key in keys_there]
+    body = json.dumps({"results": results, "pagination": pagination}).encode()
     lake.break_with(Fault(status=200, body=body, target="/objects/ls"))
-    with pytest.raises(IntegrityError, match="does not go on behind 'a'"):
+    with pytest.raises(error):
         list(client.list_objects(MERGE))
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -283,15 +284,18 @@ class LakeFSClient:
         while more:
             asked = {"prefix": prefix, "after": after, "amount": str(ROWS_PER_PAGE), **parameters}
             page = self._ask(path, asked, failure)
-            results, pagination = self._taken(lambda: (page["results"], page["pagination"]))  # noqa: B023
-            more = bool(pagination.get("has_more"))
-            last = self._taken(lambda: results[-1]["path"]) if results else after  # noqa: B023
-            # A server that says the same again would be asked for ever.
-            if more and last <= after:
+            # An answer that does not say whether it is the end is none: a part would pass for all.
+            results, more = self._taken(
+                lambda: (page["results"], bool(page["pagination"]["has_more"]))  # noqa: B023
+            )
+            keys = self._taken(lambda: [after, *(one["path"] for one in results)])  # noqa: B023
+            # Manifests rely on the order, and a page that came again would be asked for for ever.
+            if any(key <= before for before, key in pairwise(keys)) or (more and not results):
                 raise IntegrityError(
-                    f"{failure}: {self.endpoint} gave a page that does not go on behind {after!r}"
+                    f"{failure}: expected keys in order behind {after!r} from {self.endpoint}, "
+                    "found others"
                 )
-            after = last
+            after = keys[-1]
             if results:
                 yield results
 
