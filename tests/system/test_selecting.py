@@ -266,6 +266,8 @@ def test_records_hold_the_selection(weather: Path, tmp_path: Path) -> None:
     (run,) = read_status(LocalStore(str(copy))).to_dict()["runs"]
     assert run["run"]["selection"] == record
     assert verify(copy).to_dict()["selection"] == record
+    (marker,) = copy.glob("EXPORT_*_SUCCESS")
+    assert "It holds what --group surface --include 't$' selects." in marker.read_text()
 
 
 @pytest.mark.slow
