@@ -168,6 +168,8 @@ class Job:
     """Seconds since the epoch."""
     resumed: bool
     """An earlier, unfinished run of the same export left a ledger."""
+    is_planned: bool = False
+    """That run had written down what it does."""
     already_whole: bool = False
     """The copy is whole already: there is nothing to do."""
     is_marked: bool = False

@@ -32,12 +32,22 @@ def trusted_runs(runs: Sequence[Run], source: str) -> list[bool]:
 
 
 def read_doings(
-    destination: Store, number: int, diff: Diff, part: DiffPart, table: pa.Table, *, trusted: bool
+    destination: Store,
+    number: int,
+    diff: Diff,
+    part: DiffPart,
+    table: pa.Table,
+    *,
+    trusted: bool,
+    begun: bool,
 ) -> Iterator[pa.Table]:
-    """Yield what a part of a run's diff does (`TOUCHED_SCHEMA`), given its `COLUMNS`."""
+    """Yield what a part of a run's diff does (`TOUCHED_SCHEMA`), given its `COLUMNS`.
+
+    What it does is ours if it is recorded as begun.
+    """
     records: dict[int, BatchRecord] = {}
     if trusted and part.slices:
-        ledger = Ledger(destination, diff.area)
+        ledger = Ledger(destination, diff.area, diff.seal)
         records = ledger.read(part.round, part.numbers)
     n = table.num_rows
     done, checksums = _recorded(part, table, records)
@@ -51,6 +61,7 @@ def read_doings(
         "done": done,
         "put": pc.equal(table["action"], Action.PUT.value),
         "content": table["content"],
+        "ours": pa.repeat(begun, n),
         "checksum": checksums,
     }
     whole = pa.table(columns)

@@ -34,6 +34,7 @@ from prefect_freight.control.holder import (
     to_json,
 )
 from prefect_freight.control.lease import Lease, Renewals, now_s, taken_over
+from prefect_freight.control.sealed import seal_of
 from prefect_freight.errors import FreightError, LockedError, NotFoundError
 from prefect_freight.events import Notice, OnEvent, ignore_event
 from prefect_freight.grace import RELEASE_S
@@ -245,9 +246,10 @@ class _Waiting:
                 return self._taken([key])
             if holder is not None:
                 self._wait_for_end(key, holder)
-            dead = holder.owner if holder else "unreadable"
             # Named after the dead holder and not after `key`, or the names would grow with each who
-            # dies while taking over.
+            # dies while taking over. What is unreadable under two keys has two names: else who
+            # wants one of them would wait for himself.
+            dead = holder.owner if holder else f"unreadable-{seal_of(key, data)}"
             takeover_keys = self.acquire(f"{LOCK}.{dead}")
             # The tag is that of the record which was seen dead: another may have taken over since,
             # and ended, or the dead one may have woken up. Then all begins anew.

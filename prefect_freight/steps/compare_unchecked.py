@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.checksums import add_checksums
 from prefect_freight.control.manifest_reader import ManifestReader
+from prefect_freight.control.part_checksums import add_checksums
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.model import ENTRY_SCHEMA, Job
 from prefect_freight.plan.differences import Differences

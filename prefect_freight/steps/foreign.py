@@ -172,8 +172,7 @@ class _Search:
         for part in self._manifest.parts:
             if part.round is Round.DELETES or part.kept == part.rows:
                 continue
-            key = f"{self._manifest.area}/{part.key}"
-            table = self._state.records.read_part(key, columns)
+            table = self._state.records.read_part(self._manifest.area, part, columns)
             for rows in part.slices:
                 entries = table.slice(rows.first, rows.stop - rows.first)
                 yield rows, combined(entries.filter(pc.invert(entries["kept"]))["key"])

@@ -22,6 +22,7 @@ from prefect_freight.errors import (
     StorageFullError,
     TransientError,
     UnavailableError,
+    UnsoundError,
 )
 from prefect_freight.events import Moved, OnEvent, ignore_event, tolerant
 from prefect_freight.model import Action, Failure, Job, Outcome, Unit
@@ -69,7 +70,7 @@ def move_unit(
     diff = read_diff(destination, job.area)
     if diff is None:
         raise InternalError(f"no diff of the export lies in {destination.url}/{job.area}")
-    ledger = Ledger(destination, job.area)
+    ledger = Ledger(destination, job.area, diff.seal)
     records = ledger.read(unit.round, range(unit.first, unit.stop))
     whole = {number: r for number, r in records.items() if not r.failed}
     skipped = Outcome(skipped=sum(record.objects for record in whole.values()))
@@ -163,6 +164,9 @@ class _Mover:
                 checksum = self._do(entry)
         except _NotBegun:
             batch.fail(entry["key"])
+        except UnsoundError:  # of our records, which no other attempt at the object finds mended
+            batch.fail(entry["key"])
+            raise
         except Exception as error:  # noqa: BLE001 - a thread's error would be lost
             batch.fail(entry["key"])
             # Nobody knows what would have become of one that was waited for until the unit's end.

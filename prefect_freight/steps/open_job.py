@@ -211,6 +211,7 @@ def _plan_job(
         options=options,
         started_at=time.time(),
         resumed=resumed,
+        is_planned=resumed and newest is not None and newest.was_planned,
         base=base_id,
         base_assumed=assumed,
     )

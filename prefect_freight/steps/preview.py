@@ -22,7 +22,7 @@ from prefect_freight.stores.overlay import Overlay
 from prefect_freight.stores.s3.store import PART_BYTES, SINGLE_PUT_BYTES
 
 BOOKKEEPING_PUTS = 9
-"""Lock, run record twice, indices of manifest and diff, report, marker, `last.json`, a spare."""
+"""Lock, run record three times, indices of manifest and diff, report, marker, `last.json`."""
 COUNTED = ["node", "action", "size"]
 
 
