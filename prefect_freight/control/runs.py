@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from prefect_freight.control.sealed import read_record, write_record
 from prefect_freight.errors import UnsoundError
