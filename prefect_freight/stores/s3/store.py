@@ -112,7 +112,7 @@ class S3Store:
                 return bytes(obstore.get_range(self._client(), path, start=offset, length=length))
             range_ = {"offset": offset} if length is None else (offset, offset + length)
             options = {"range": range_} if offset or length is not None else None
-            answer = obstore.get(self._body_client(), path, options=options)  # type: ignore[arg-type]
+            answer = obstore.get(self._body_client(length or 0), path, options=options)  # type: ignore[arg-type]
             return read_body(answer, self._idle_s, self._failure("read", key))
 
         try:
@@ -336,8 +336,8 @@ class S3Store:
         large = put_bytes > LARGE_PUT_BYTES
         return self._open(Limits.of_large_put() if large else Limits.of_small(self._idle_s))
 
-    def _body_client(self) -> "obstore.store.S3Store":
-        return self._open(Limits.of_body(self._idle_s))
+    def _body_client(self, size: int = 0) -> "obstore.store.S3Store":
+        return self._open(Limits.of_body(self._idle_s, size))
 
     def _open(self, limits: Limits) -> "obstore.store.S3Store":
         # The limits of a client are fixed when it is made, so there is one of each kind. Two
