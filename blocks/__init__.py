@@ -1,8 +1,10 @@
 """Prefect blocks of prefect-freight: places, and the credentials that open them.
 
-`icechunk_repository` and `object_store` are the blocks, `settings` what both have and how YAML
-becomes one; `references` finds a saved one by `block:<type-slug>/<name>`, `register` saves those
-that a file describes. Not promised: that a block's place can be reached; nothing is opened here.
+`icechunk_repository` and `object_store` are the places, `settings` what both have and how YAML
+becomes one; `credentials` are those apart from a place, ours and `others`' (prefect-aws's and the
+like), of the same `keys`. `references` finds a saved place by `block:<type-slug>/<name>`,
+`register` saves what a file describes. Not promised: that a place can be reached; nothing is opened
+here.
 """
 
 if __name__ != "prefect_freight.blocks":
@@ -11,7 +13,8 @@ if __name__ != "prefect_freight.blocks":
         "would register every block type twice. Import prefect_freight.blocks"
     )
 
+from prefect_freight.blocks.credentials import StoreCredentials
 from prefect_freight.blocks.icechunk_repository import IcechunkRepository
 from prefect_freight.blocks.object_store import ObjectStore
 
-__all__ = ["IcechunkRepository", "ObjectStore"]
+__all__ = ["IcechunkRepository", "ObjectStore", "StoreCredentials"]

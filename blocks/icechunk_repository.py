@@ -2,7 +2,8 @@
 
 from pydantic import Field, HttpUrl
 
-from prefect_freight.blocks.settings import DOCUMENTATION_URL, LOGO_URL, PlaceBlock
+from prefect_freight.blocks.keys import DOCUMENTATION_URL, LOGO_URL
+from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.sources import Source
 from prefect_freight.stores.credentials import PLACE_PATTERN
 
