@@ -23,7 +23,7 @@ class StoreCredentials(StoreKeys):
     Example:
         Load a saved block and open a place with it:
         ```python
-        from prefect_freight.blocks import ObjectStore, StoreCredentials
+        from prefect_freight.blocks import StoreCredentials, ObjectStore
 
         credentials = StoreCredentials.load("BLOCK_NAME")
         store = ObjectStore(url="s3://bucket/prefix", credentials=credentials).open()

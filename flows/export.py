@@ -85,6 +85,8 @@ def export_repo(
     settle_s: Annotated[float, Field(ge=0)] = 2.0,
     max_fill_chunks: Annotated[int, Field(ge=0)] = MAX_FILL_CHUNKS,
     retry_for: Annotated[float, Field(ge=0)] = RETRY_FOR_S,
+    bandwidth: str | None = None,
+    rate_limit: Annotated[float, Field(gt=0)] | None = None,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot of an Icechunk repository, or of objects.
 
@@ -120,6 +122,9 @@ def export_repo(
         max_fill_chunks: Refuse to write out more missing chunks than that, which a Zarr 2 copy may
             need for their fill values.
         retry_for: Seconds for which a store that does not answer is waited for.
+        bandwidth: Bytes a second that may be read, and as many put, such as 50M (or 50Mi). With a
+            task runner in several processes that is each process's.
+        rate_limit: Requests a second that may be sent, to source and destination together.
     """
     refuse_stored_credentials(source, destination)
     options = plan_options(
@@ -132,6 +137,8 @@ def export_repo(
         settle_s=settle_s,
         max_fill_chunks=max_fill_chunks,
         retry_for=retry_for,
+        bandwidth=bandwidth,
+        rate_limit=rate_limit,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
     return run_export(

@@ -4,6 +4,7 @@ from typing import get_args
 
 from prefect_freight.errors import InputError
 from prefect_freight.events import Notice, OnEvent, ignore_event
+from prefect_freight.limits import parse_limits
 from prefect_freight.model import (
     KEEP_RUNS,
     MAX_FILL_CHUNKS,
@@ -34,6 +35,8 @@ def plan_options(
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     retry_for: float = RETRY_FOR_S,
+    bandwidth: str | int | None = None,
+    rate_limit: float | None = None,
     on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one."""
@@ -70,6 +73,7 @@ def plan_options(
         keep_runs,
         max_fill_chunks,
         retry_for,
+        *parse_limits(bandwidth, rate_limit),
     )
 
 

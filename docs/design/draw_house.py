@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "house.svg"
 PACKAGE = "prefect_freight"
-GROUND = ("errors", "model", "events", "retry", "patience", "config")
+GROUND = ("errors", "model", "events", "retry", "patience", "limits", "config")
 FLOORS = (
     GROUND,
     ("plan",),
