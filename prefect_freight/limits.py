@@ -3,8 +3,9 @@
 Bytes are counted apart for reading and for writing, so that a copy moves as fast as the limit says:
 what is read of an object, and what is put. Requests are counted together, at both places: each
 read, each put, each delete of up to 1,000 objects, each 1,000 objects of a listing; an attempt that
-fails counts as one that does not. Not counted: the lock, which must be renewed in time, and what
-Icechunk reads by itself (refs, snapshots, lists of references).
+fails counts as one that does not. Records in the control area count and wait for nothing: what is
+done is recorded at once. Not counted: the lock, which must be renewed in time, and what Icechunk
+reads by itself (refs, snapshots, lists of references).
 """
 
 import re
@@ -120,21 +121,21 @@ class Limits:
     def __bool__(self) -> bool:
         return any(self._given)
 
-    def read(self, size: int) -> None:
+    def read(self, size: int, *, wait: bool = True) -> None:
         """Return when so many bytes may be asked for in one request; raises `EndedError`."""
-        self._wait((self._requests, 1), (self._reads, size))
+        self._take((self._requests, 1), (self._reads, size), wait=wait)
 
     def was_read(self, size: int) -> None:
         """Count bytes of whose number nobody knew before they came."""
         self._count((self._reads, size))
 
-    def write(self, size: int) -> None:
+    def write(self, size: int, *, wait: bool = True) -> None:
         """Return when so many bytes may be put in one request; raises `EndedError`."""
-        self._wait((self._requests, 1), (self._writes, size))
+        self._take((self._requests, 1), (self._writes, size), wait=wait)
 
     def ask(self, requests: int = 1) -> None:
         """Return when so many requests may be sent; raises `EndedError`."""
-        self._wait((self._requests, requests))
+        self._take((self._requests, requests))
 
     def were_asked(self, requests: int) -> None:
         """Count requests of which nobody knew before they were answered."""
@@ -144,12 +145,12 @@ class Limits:
         """Limit nothing any more; those who wait for their turn do not get it."""
         self._ended.set()
 
-    def _wait(self, *amounts: tuple[_Bucket | None, float]) -> None:
+    def _take(self, *amounts: tuple[_Bucket | None, float], wait: bool = True) -> None:
         # What an export does at its end, its marker above all, waits for nobody.
         if self._ended.is_set():
             return
         begins_at, ended = self._count(*amounts), _ENDED.get()
-        while (left_s := begins_at - self._clock()) > 0:
+        while wait and (left_s := begins_at - self._clock()) > 0:
             # Looked at now and then: nobody tells those who wait that their unit gave up.
             if self._ended.wait(min(left_s, LOOK_S)) or ended():
                 raise EndedError("the export had ended before its turn came")

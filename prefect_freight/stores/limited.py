@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 
 from prefect_freight.limits import Limits
+from prefect_freight.model import CONTROL_AREA
 from prefect_freight.stores import Store
 from prefect_freight.stores.wrapping import Wrapping
 
@@ -25,7 +26,7 @@ class LimitedStore(Wrapping):
 
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of an object."""
-        self._limits.read(length or 0)
+        self._limits.read(length or 0, wait=_waits(key))
         data = self.inner.read(key, offset, length)
         if length is None:
             self._limits.was_read(len(data))
@@ -33,24 +34,24 @@ class LimitedStore(Wrapping):
 
     def read_tagged(self, key: str) -> tuple[bytes, str | None]:
         """Return an object and its entity tag."""
-        self._limits.read(0)
+        self._limits.read(0, wait=_waits(key))
         data, tag = self.inner.read_tagged(key)
         self._limits.was_read(len(data))
         return data, tag
 
     def write(self, key: str, data: bytes) -> None:
         """Put an object."""
-        self._limits.write(len(data))
+        self._limits.write(len(data), wait=_waits(key))
         self.inner.write(key, data)
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one."""
-        self._limits.write(len(data))
+        self._limits.write(len(data), wait=_waits(key))
         return self.inner.write_new(key, data)
 
     def replace(self, key: str, data: bytes, tag: str | None) -> bool:
         """Put an object in place of the one with this tag."""
-        self._limits.write(len(data))
+        self._limits.write(len(data), wait=_waits(key))
         return self.inner.replace(key, data, tag)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -62,6 +63,12 @@ class LimitedStore(Wrapping):
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield objects."""
         return each_page_counted(self.inner.list(prefix, without=without), self._limits)
+
+
+def _waits(key: str) -> bool:
+    # A batch's record would wait behind the objects that others have begun since, and be lost with
+    # an export that ends meanwhile.
+    return not key.startswith(f"{CONTROL_AREA}/")
 
 
 def requests_for(keys: int) -> int:
