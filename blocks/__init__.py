@@ -1,8 +1,8 @@
 """Prefect blocks of prefect-freight: places, and the credentials that open them.
 
 `icechunk_repository` and `object_store` are the places, `settings` what both have and how YAML
-becomes one; `credentials` are those apart from a place, ours and `others`' (prefect-aws's and the
-like), of the same `keys`. `references` finds a saved place by `block:<type-slug>/<name>`,
+becomes one; `store_credentials` are those apart from a place, ours and `others`' (prefect-aws's and
+the like), of the same `keys`. `references` finds a saved place by `block:<type-slug>/<name>`,
 `register` saves what a file describes. Not promised: that a place can be reached; nothing is opened
 here.
 """
@@ -13,8 +13,8 @@ if __name__ != "prefect_freight.blocks":
         "would register every block type twice. Import prefect_freight.blocks"
     )
 
-from prefect_freight.blocks.credentials import StoreCredentials
 from prefect_freight.blocks.icechunk_repository import IcechunkRepository
 from prefect_freight.blocks.object_store import ObjectStore
+from prefect_freight.blocks.store_credentials import StoreCredentials
 
 __all__ = ["IcechunkRepository", "ObjectStore", "StoreCredentials"]

@@ -5,8 +5,8 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
-from prefect_freight.blocks.credentials import SCHEME
 from prefect_freight.blocks.settings import PlaceBlock
+from prefect_freight.blocks.store_credentials import SCHEME
 from prefect_freight.errors import ConfigError, InputError
 
 TYPES: dict[str, type[PlaceBlock]] = {

@@ -24,9 +24,9 @@ from typing import Any
 
 from prefect.blocks.core import Block
 
-from prefect_freight.blocks.credentials import StoreCredentials, load_credentials
 from prefect_freight.blocks.references import TYPES, reference_to
 from prefect_freight.blocks.settings import PlaceBlock
+from prefect_freight.blocks.store_credentials import StoreCredentials, load_credentials
 from prefect_freight.config import read_yaml
 from prefect_freight.errors import ConfigError
 

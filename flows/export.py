@@ -54,7 +54,8 @@ def _newer_name(format_: Any) -> Any:
     return Format.ZARR3.value
 
 
-def _as_text(place: Any) -> Any:
+def as_text(place: Any) -> Any:
+    """Return a path as a text, anything else as it is: Prefect's parameters are no paths."""
     return str(place) if isinstance(place, PurePath) else place
 
 
@@ -71,8 +72,8 @@ def _run_name() -> str:
     task_runner=RUNNER,
 )
 def export_repo(
-    source: Annotated[IcechunkRepository | ObjectStore | Place, BeforeValidator(_as_text)],
-    destination: Annotated[ObjectStore | Place, BeforeValidator(_as_text)],
+    source: Annotated[IcechunkRepository | ObjectStore | Place, BeforeValidator(as_text)],
+    destination: Annotated[ObjectStore | Place, BeforeValidator(as_text)],
     ref: str = "main",
     from_ref: str | None = None,
     rounds: list[str] | None = None,

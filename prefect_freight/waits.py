@@ -13,7 +13,7 @@ from prefect_freight.limits import Limits
 from prefect_freight.model import Options
 from prefect_freight.patience import Patience
 from prefect_freight.sources import Source
-from prefect_freight.sources.limited import limited_source
+from prefect_freight.sources.throttled import limited_source
 from prefect_freight.sources.waited import patient_source
 from prefect_freight.stores import Store
 from prefect_freight.stores.limited import LimitedStore
