@@ -8,12 +8,6 @@ from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from prefect_freight.config import Secret, StoreConfig, parse_config
 
-DOCUMENTATION_URL = "https://docs.prefect.io/v3/concepts/blocks"
-LOGO_URL = (
-    "https://raw.githubusercontent.com/PrefectHQ/prefect/"
-    "420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/filesystem.png"
-)
-
 
 def _open_schema(schema: dict[str, Any], model: type[Block]) -> None:
     """Let `$ref` in: deployments and the UI's form refer to saved blocks by it."""
@@ -27,6 +21,9 @@ class StoreKeys(Block):
     All that a block holds is checked when it is made, by the code that checks the YAML of the
     command line, and no error shows a value.
     """
+
+    # No logo and no link to documentation: Prefect takes them at http:// addresses only, a data URL
+    # is refused, and this project has no address yet. It shows a sign of its own instead.
 
     # Prefect's own setting accepts a misspelled key, and shows its value. Pydantic's errors would
     # quote the input, secrets included.

@@ -10,6 +10,7 @@ from pydantic import (
     Field,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
     field_serializer,
     field_validator,
     model_validator,
@@ -47,10 +48,11 @@ class Located(BaseModel):
 class PlaceBlock(StoreKeys, Located):
     """A place with credentials; a subclass for each kind of place."""
 
-    @field_validator("credentials", mode="before")
+    @field_validator("credentials", mode="wrap")
     @classmethod
-    def _of_one_type(cls, given: Any) -> Any:
-        return parse_credentials(given) if isinstance(given, Mapping) else given
+    def _of_one_type(cls, given: Any, _: ValidatorFunctionWrapHandler) -> Block | None:
+        # Pydantic would try each type in turn, and others' checks fail at what is not theirs.
+        return None if given is None else parse_credentials(given)
 
     @field_serializer("credentials", mode="wrap")
     def _without_keys(

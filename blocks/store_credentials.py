@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Self, Union
 
 from prefect.blocks.core import Block
 from prefect.exceptions import ObjectNotFound
-from pydantic import HttpUrl, model_validator
+from pydantic import model_validator
 
-from prefect_freight.blocks.keys import DOCUMENTATION_URL, LOGO_URL, StoreKeys, fields_of
+from prefect_freight.blocks.keys import StoreKeys, fields_of
 from prefect_freight.blocks.others import PACKAGES, installed_types, to_config
 from prefect_freight.config import StoreConfig, parse_config, read_yaml
 from prefect_freight.errors import ConfigError
@@ -32,8 +32,6 @@ class StoreCredentials(StoreKeys):
 
     _block_type_name = "Store Credentials"
     _block_type_slug = "store-credentials"
-    _logo_url = HttpUrl(LOGO_URL)
-    _documentation_url = HttpUrl(DOCUMENTATION_URL)
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -61,13 +59,18 @@ else:
     Credentials = Union[tuple(TYPES.values())]  # noqa: UP007
 
 
-def parse_credentials(given: Mapping[str, Any]) -> Block:
-    """Return the block of credentials that Prefect gives as keys and values.
+def parse_credentials(given: Any) -> Block:
+    """Return a block of credentials as it is, or of the keys and values that Prefect gives of one.
 
     Those of a saved place come without their type if a form has saved them. So their type is the
     one whose fields they are; where nothing is said, the environment's credentials are meant, by
     whatever type.
     """
+    if isinstance(given, Block) and isinstance(given, tuple(TYPES.values())):
+        return given
+    if not isinstance(given, Mapping):
+        # Not quoted: somebody may have written a secret there.
+        raise ConfigError(f"expected {_expected()} as credentials, found something else")
     slug = given.get("block_type_slug")
     if slug is not None:
         if slug not in TYPES:
