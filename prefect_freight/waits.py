@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from prefect_freight.control.holder import LOCK
 from prefect_freight.control.lock import Lock
-from prefect_freight.errors import NotFoundError
+from prefect_freight.errors import ExhaustedError, NotFoundError
 from prefect_freight.events import Notice, OnEvent
 from prefect_freight.limits import Limits
 from prefect_freight.model import Options
@@ -64,6 +64,12 @@ class Waits:
         self._reads.end()
         self._writes.end()
         self._limits.end()
+
+    def forbid(self) -> None:
+        """Have all that is asked of either place from now on fail."""
+        over = ExhaustedError("the export has ended")
+        self._reads.forbid(over)
+        self._writes.forbid(over)
 
     def _limited(self, store: Store) -> Store:
         return LimitedStore(store, self._limits) if self._limits else store
