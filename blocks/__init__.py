@@ -2,7 +2,7 @@
 
 `icechunk_repository` and `object_store` are the places, `settings` what both have and how YAML
 becomes one; `store_credentials` are those apart from a place, ours and `others`' (prefect-aws's and
-the like), of the same `keys`. `references` finds a saved place by `block:<type-slug>/<name>`,
+the like), of the same `store_keys`. `references` finds a saved place by `block:<type-slug>/<name>`,
 `register` saves what a file describes. Not promised: that a place can be reached; nothing is opened
 here.
 """

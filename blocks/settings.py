@@ -16,13 +16,13 @@ from pydantic import (
     model_validator,
 )
 
-from prefect_freight.blocks.keys import StoreKeys, fields_of
 from prefect_freight.blocks.store_credentials import (
     Credentials,
     config_for,
     load_credentials,
     parse_credentials,
 )
+from prefect_freight.blocks.store_keys import StoreKeys, fields_of
 from prefect_freight.config import StoreConfig, parse_config, read_yaml
 from prefect_freight.errors import ConfigError
 from prefect_freight.stores.credentials import PLACE_PATTERN

@@ -9,8 +9,8 @@ from prefect.blocks.core import Block
 from prefect.exceptions import ObjectNotFound
 from pydantic import model_validator
 
-from prefect_freight.blocks.keys import StoreKeys, fields_of
 from prefect_freight.blocks.others import PACKAGES, installed_types, to_config
+from prefect_freight.blocks.store_keys import StoreKeys, fields_of
 from prefect_freight.config import StoreConfig, parse_config, read_yaml
 from prefect_freight.errors import ConfigError
 

@@ -21,12 +21,6 @@ class TestBlocksStandards(BlockStandardTestSuite):
     def test_has_a_documentation_url(self, block: type[Block]) -> None:
         pass
 
-    def test_shows_nobody_else_s_logo_and_no_other_s_documentation(
-        self, block: type[Block]
-    ) -> None:
-        assert block._logo_url is None
-        assert block._documentation_url is None
-
     def test_names_itself(self, block: type[Block]) -> None:
         assert block._block_type_name
         assert block._block_type_slug == block.get_block_type_name().lower().replace(" ", "-")

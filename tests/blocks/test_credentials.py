@@ -255,6 +255,8 @@ def test_what_a_form_has_saved_comes_without_its_type_and_is_known(
                     name="by-form", data=data, block_type_id=kind, block_schema_id=schema
                 )
             )
+            ours = await client.read_block_type_by_slug("object-store")
+            assert (ours.logo_url, ours.documentation_url) == (None, None)  # nobody else's
             kind, schema = await described(client, "object-store")
             picked = {"url": "s3://b", "credentials": {"$ref": {"block_document_id": str(made.id)}}}
             await client.create_block_document(
