@@ -1,12 +1,14 @@
 """References to saved blocks: `block:<type-slug>/<name>`."""
 
+from prefect.blocks.core import Block
 from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
 from prefect_freight.blocks.settings import PlaceBlock
-from prefect_freight.errors import InputError
+from prefect_freight.blocks.store_credentials import SCHEME
+from prefect_freight.errors import ConfigError, InputError
 
-SCHEME = "block:"
 TYPES: dict[str, type[PlaceBlock]] = {
     block.get_block_type_slug(): block for block in (IcechunkRepository, ObjectStore)
 }
@@ -16,7 +18,7 @@ def load_reference(reference: str) -> IcechunkRepository | ObjectStore:
     """Return the saved block that a reference names.
 
     Raises `InputError` for a text that is no reference, a type that is none of ours, and a block
-    that nobody saved.
+    that nobody saved; `ConfigError` for one that cannot be used here.
     """
     slug, slash, name = reference.removeprefix(SCHEME).partition("/")
     if not reference.startswith(SCHEME) or not slash or not name:
@@ -32,9 +34,17 @@ def load_reference(reference: str) -> IcechunkRepository | ObjectStore:
             f"no block {reference!r} is saved at the Prefect server. Save it in Prefect's UI, or "
             "by `freight blocks register FILE.yaml`"
         ) from error
-    return block  # type: ignore[return-value]
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        reasons = "; ".join(item["msg"] for item in error.__cause__.errors(include_input=False))
+        refusal = ConfigError(f"the block {reference!r} cannot be used here: {reasons}")
+    else:
+        return block  # type: ignore[return-value]
+    # Raised here, so that Prefect's error, which may quote what was saved, isn't its context.
+    raise refusal
 
 
-def reference_to(block: PlaceBlock, name: str) -> str:
+def reference_to(block: Block, name: str) -> str:
     """Return the reference to a block that is saved under a name."""
     return f"{SCHEME}{block.get_block_type_slug()}/{name}"

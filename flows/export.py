@@ -55,7 +55,8 @@ def _newer_name(format_: Any) -> Any:
     return Format.ZARR3.value
 
 
-def _as_text(place: Any) -> Any:
+def as_text(place: Any) -> Any:
+    """Return a path as a text, anything else as it is: Prefect's parameters are no paths."""
     return str(place) if isinstance(place, PurePath) else place
 
 
@@ -72,8 +73,8 @@ def _run_name() -> str:
     task_runner=RUNNER,
 )
 def export_repo(
-    source: Annotated[IcechunkRepository | ObjectStore | Place, BeforeValidator(_as_text)],
-    destination: Annotated[ObjectStore | Place, BeforeValidator(_as_text)],
+    source: Annotated[IcechunkRepository | ObjectStore | Place, BeforeValidator(as_text)],
+    destination: Annotated[ObjectStore | Place, BeforeValidator(as_text)],
     ref: str = "main",
     from_ref: str | None = None,
     rounds: list[str] | None = None,
@@ -89,6 +90,8 @@ def export_repo(
     group: str | None = None,
     include: list[str] | None = None,
     exclude: list[str] | None = None,
+    bandwidth: str | None = None,
+    rate_limit: Annotated[float, Field(gt=0)] | None = None,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot of an Icechunk repository, or of objects.
 
@@ -132,6 +135,9 @@ def export_repo(
         exclude: Regular expressions. All is exported but what matches one of them and none of
             include; a coordinate that is excluded by its own name stays out. The selection is part
             of what a copy is: another one at the same destination is refused.
+        bandwidth: Bytes a second that may be read, and as many put, such as 50M (or 50Mi). With a
+            task runner in several processes that is each process's.
+        rate_limit: Requests a second that may be sent, to source and destination together.
     """
     refuse_stored_credentials(source, destination)
     options = plan_options(
@@ -147,6 +153,8 @@ def export_repo(
         group=group,
         include=include,
         exclude=exclude,
+        bandwidth=bandwidth,
+        rate_limit=rate_limit,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
     opened = aside(lambda: (open_given_source(source), open_given_store(destination)))

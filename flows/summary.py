@@ -2,9 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from prefect_freight.flows.markdown import cell as _cell
+from prefect_freight.flows.markdown import code as _code
+from prefect_freight.flows.markdown import table as _table
 from prefect_freight.model import EVERYTHING, ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
 from prefect_freight.plan.selection import to_text
@@ -12,7 +14,6 @@ from prefect_freight.plan.selection import to_text
 MAX_FAILURES_SHOWN = 20
 MAX_NAME = 40
 MAX_SLUG = 80
-MAX_CELL = 300
 
 
 def short_name(place: str) -> str:
@@ -126,20 +127,3 @@ def _failures(outcome: Outcome) -> str:
     named = "them all" if not outcome.unnamed else f"the first {len(outcome.failures):,}"
     more_text = f"\n\nand {more:,} more; the marker lists {named}" if more else ""
     return _table(("Object", "Operation", "Error"), rows) + more_text
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Return text that ends neither its cell nor its line."""
-    # A message may hold what a server said: lines and bars of its own would break the table.
-    one_line = " ".join(text.split())
-    short = one_line if len(one_line) <= MAX_CELL else one_line[: MAX_CELL - 1] + "…"
-    return short.replace("|", "\\|")
-
-
-def _code(text: str) -> str:
-    return f"`{text.replace('`', "'")}`"

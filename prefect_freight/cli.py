@@ -23,6 +23,18 @@ EMBEDDED_SERVER = {
 FORMATS = ("zarr2", "zarr3", "objects", "zarr3alpha")
 
 
+def _check_bandwidth(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    from prefect_freight.errors import InputError
+    from prefect_freight.limits import parse_bandwidth
+
+    try:
+        if given is not None:
+            parse_bandwidth(given)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from None
+    return given
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="prefect-freight")
 def cli() -> None:
@@ -123,6 +135,18 @@ def cli() -> None:
     default=300,
     show_default=True,
     help="How long a store that does not answer is waited for.",
+)
+@click.option(
+    "--bandwidth",
+    metavar="BYTES",
+    callback=_check_bandwidth,
+    help="Read, and put, at most so many bytes a second: 50M, or 50Mi in powers of 1024.",
+)
+@click.option(
+    "--rate-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Send at most so many requests a second, to SOURCE and DESTINATION together.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--flow", is_flag=True, help="Run as a Prefect flow.")

@@ -17,7 +17,8 @@ The tree::
     ├── StorageFullError         make room and run the same command again
     ├── TransientError           try again
     │   └── ExhaustedError       tried again already, a few times
-    │       └── UnavailableError the store did not answer for as long as it was waited for
+    │       ├── UnavailableError the store did not answer for as long as it was waited for
+    │       └── EndedError       it was never tried: the export had ended
     ├── IncompleteError          the export stopped; run the same command again
     │   └── UnsoundError         what it relied on is missing: all must be copied again
     ├── IntegrityError           what lies at the destination is not what was written
@@ -125,6 +126,10 @@ class UnavailableError(ExhaustedError):
     """The store did not answer anybody for as long as it was to be waited for."""
 
     kind: ClassVar[str] = "unavailable"
+
+
+class EndedError(ExhaustedError):
+    """The export ended before this was asked of the store, which knows nothing of it."""
 
 
 class IncompleteError(FreightError):

@@ -97,7 +97,7 @@ def run_export(
     ours (an interrupt). An interrupt has a few seconds for that (`prefect_freight.grace`), whatever
     the stores do, since nothing here waits for one in the caller's thread.
     """
-    waits = Waits(source, checksummed(destination, options), options.retry_for, runner.tell)
+    waits = Waits(source, checksummed(destination, options), options, runner.tell)
     source, destination = waits.source, waits.destination
     snapshot = runner.step(resolve, source, ref)
     runner.tell(Resolved(snapshot))
@@ -256,6 +256,8 @@ def export(
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     retry_for: float = RETRY_FOR_S,
+    bandwidth: str | int | None = None,
+    rate_limit: float | None = None,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
@@ -290,6 +292,9 @@ def export(
     A store that does not answer is waited for, up to `retry_for` seconds since its last answer,
     with a `Notice` at each try. An object that fails while others pass is not.
 
+    At most `bandwidth` bytes a second (`"50M"`) are read, and as many put, and at most `rate_limit`
+    requests a second are sent: see `prefect_freight.limits`.
+
     `on_event` is called in the export's own threads, which wait for it; an error that it raises is
     logged once and stops nothing, an interrupt stops the export. So does one anywhere else, within
     some seconds, though a store or a listener hangs.
@@ -314,6 +319,8 @@ def export(
         keep_runs=keep_runs,
         max_fill_chunks=max_fill_chunks,
         retry_for=retry_for,
+        bandwidth=bandwidth,
+        rate_limit=rate_limit,
         on_event=on_event,
     )
     source, destination = aside(partial(_opened, source, source_config, destination, config))

@@ -150,6 +150,10 @@ class Options:
     """Chunks of fill values that may be written out at most."""
     retry_for: float = RETRY_FOR_S
     """Seconds for which a store that does not answer is waited for."""
+    bandwidth: int | None = None
+    """Bytes that may be read, and put, in a second by each process."""
+    rate_limit: float | None = None
+    """Requests that may be sent in a second by each process."""
     selection: Selection = EVERYTHING
 
 

@@ -5,6 +5,7 @@ from typing import get_args
 
 from prefect_freight.errors import InputError
 from prefect_freight.events import Notice, OnEvent, ignore_event
+from prefect_freight.limits import parse_limits
 from prefect_freight.model import (
     KEEP_RUNS,
     MAX_FILL_CHUNKS,
@@ -36,6 +37,8 @@ def plan_options(
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     retry_for: float = RETRY_FOR_S,
+    bandwidth: str | int | None = None,
+    rate_limit: float | None = None,
     group: str | None = None,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
@@ -75,6 +78,7 @@ def plan_options(
         keep_runs,
         max_fill_chunks,
         retry_for,
+        *parse_limits(bandwidth, rate_limit),
         selection=plan_selection(group, include, exclude, Format(format_)),
     )
 

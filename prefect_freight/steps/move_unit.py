@@ -15,6 +15,7 @@ import pyarrow as pa
 from prefect_freight.control.diff import read_diff
 from prefect_freight.control.ledger import BatchRecord, Ledger
 from prefect_freight.errors import (
+    EndedError,
     ExhaustedError,
     FreightError,
     InternalError,
@@ -25,6 +26,7 @@ from prefect_freight.errors import (
     UnsoundError,
 )
 from prefect_freight.events import Moved, OnEvent, ignore_event, tolerant
+from prefect_freight.limits import turns_until
 from prefect_freight.model import Action, Failure, Job, Outcome, Unit
 from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
@@ -162,7 +164,7 @@ class _Mover:
         try:
             with self._budget.take(entry["size"]):
                 checksum = self._do(entry)
-        except _NotBegun:
+        except (_NotBegun, EndedError):
             batch.fail(entry["key"])
         except UnsoundError:  # of our records, which no other attempt at the object finds mended
             batch.fail(entry["key"])
@@ -197,7 +199,8 @@ class _Mover:
         def attempt() -> T:
             if self._ended():
                 raise _NotBegun  # not the error that ended the unit, which may be one to try again
-            return request()
+            with turns_until(self._ended):
+                return request()
 
         return retrying(attempt)
 
