@@ -59,7 +59,7 @@ def plan_text(plan: Plan) -> str:
     """Return what is going to be moved, as a line."""
     return (
         f"{plan.objects:,} objects, {format_bytes(plan.bytes)}, of "
-        f"{' and '.join(f'{n} {name}' for name, n in plan.totals.items())}, "
+        f"{' and '.join(f'{n:,} {name}' for name, n in plan.totals.items())}, "
         f"in {len(plan.units)} units"
     )
 

@@ -320,8 +320,9 @@ def _export_here(source: str, destination: str, **options: Any) -> "ExportReport
 
 
 def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) -> None:
-    from prefect_freight.console import open_display, print_preview
+    from prefect_freight.console import open_display
     from prefect_freight.exporting import dry_run
+    from prefect_freight.previews import print_preview
 
     # The others decide how objects are moved, and none is.
     names = ["ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks"]

@@ -17,8 +17,14 @@ from rich.table import Table
 from prefect_freight.control.runs import Run
 from prefect_freight.control.status import RunStatus, Status
 from prefect_freight.events import Event, Moved, Notice, Planned, StepEnded, StepStarted
-from prefect_freight.model import ExportReport, Preview
-from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
+from prefect_freight.model import ExportReport
+from prefect_freight.plan.numbers import (
+    format_bytes,
+    format_duration,
+    format_objects,
+    format_rate,
+    summary_rows,
+)
 from prefect_freight.pruning import Pruning
 from prefect_freight.verifying import Verification
 
@@ -29,8 +35,6 @@ LEAVE_WITHIN_S = 2.0
 """How long what was told last has to be shown at the end."""
 NARROW = 120
 """Columns below which a table of runs would fold the ids that people copy."""
-WIDE = 160
-"""Columns of a table that goes to a file or another program."""
 
 
 class Progressing:
@@ -44,6 +48,8 @@ class Progressing:
 
     def planned(self, event: Planned) -> None:
         """Take what is to be moved."""
+        # Anew: a copy that was found unsound is planned, and moved, a second time.
+        self.objects = self.bytes = 0
         self.total_objects, self.total_bytes = event.objects, event.bytes
         self._began = self._clock()
 
@@ -61,7 +67,7 @@ class Progressing:
         # What is left of a plan that is done is the verification, whose time nobody knows.
         left = "" if done >= 1 else left
         return (
-            f"{self.objects}/{self.total_objects} objects  "
+            f"{self.objects:,}/{self.total_objects:,} objects  "
             f"{format_bytes(self.bytes)}/{format_bytes(self.total_bytes)}  "
             f"{format_rate(self.bytes, seconds)}  {left}"
         )
@@ -221,51 +227,14 @@ def open_display() -> Aside:
     return Aside(LiveDisplay(console) if console.is_terminal else PlainLines())
 
 
-def print_preview(preview: Preview) -> None:
-    """Print what an export would do on standard output."""
-    console = Console()
-    base = f", the difference to {preview.base_snapshot}" if preview.base_snapshot else ""
-    title = f"Would export {preview.source} at {preview.ref} (snapshot {preview.snapshot}){base}"
-    console.print(f"{title} to {preview.destination}", highlight=False, soft_wrap=True)
-    if preview.finished:
-        console.print("A whole copy of it lies there already: nothing to do.", highlight=False)
-        return
-    for kind, counted in (("Round", preview.rounds), ("Array or group", preview.nodes)):
-        table = Table()
-        for name in (kind, "Puts", "Data", "Deletes"):
-            table.add_column(name, justify="left" if name == kind else "right")
-        for name, n in counted.items():
-            if n["puts"] or n["deletes"]:
-                table.add_row(
-                    name or "/", str(n["puts"]), format_bytes(n["bytes"]), str(n["deletes"])
-                )
-        console.print(table)
-    console.print(
-        f"{preview.kept} more objects of these are there already. "
-        f"About {preview.put_requests} PUT requests. Nothing was written.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for note in preview.notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True)
-    for key in preview.replaced_keys:
-        console.print(f"would replace {key}", highlight=False, soft_wrap=True, markup=False)
-    if preview.replaced > len(preview.replaced_keys):
-        more = preview.replaced - len(preview.replaced_keys)
-        console.print(f"and {more} more", highlight=False)
-
-
 def print_status(status: Status) -> None:
     """Print the exports that a destination has seen on standard output."""
     console = Console()
-    # Else rich takes 80 columns for a file, and folds what a script wants to find in a line.
-    if not console.is_terminal:
-        console = Console(width=WIDE)
     console.print(f"Exports at {status.destination}", highlight=False, soft_wrap=True)
     if not status.runs:
         console.print("None.", highlight=False)
         return
-    if console.width < NARROW:
+    if console.width < NARROW or not console.is_terminal:
         _print_runs(console, status.runs)
     else:
         console.print(_runs_table(status.runs))
@@ -280,11 +249,11 @@ def print_pruning(pruning: Pruning) -> None:
     """Print what was removed, or would be, on standard output, a line per run."""
     for one in pruning.found:
         what = "" if one.recorded else ", left by a run without a record"
-        print(f"{one.area}: {one.objects} objects, {format_bytes(one.bytes)}{what}")  # noqa: T201
+        print(f"{one.area}: {format_objects(one.objects)}, {format_bytes(one.bytes)}{what}")  # noqa: T201
     done = "Removed" if pruning.removed else "Would remove"
     print(  # noqa: T201 - the command line's own output
-        f"{done} the records of {len(pruning.found)} runs at {pruning.destination}: "
-        f"{pruning.objects} objects, {format_bytes(pruning.bytes)}."
+        f"{done} the records of {len(pruning.found):,} runs at {pruning.destination}: "
+        f"{format_objects(pruning.objects)}, {format_bytes(pruning.bytes)}."
     )
 
 
@@ -302,7 +271,7 @@ def _runs_table(runs: Sequence[RunStatus]) -> Table:
 
 
 def _print_runs(console: Console, runs: Sequence[RunStatus]) -> None:
-    """Print lines, which a narrow terminal breaks where it likes, as no table is readable there."""
+    """Print lines, for narrow terminals, files and other programs, where no table is readable."""
     for run_status in runs:
         run = run_status.run
         current = ", current" if run_status.is_current else ""
@@ -341,11 +310,15 @@ def print_verification(verification: Verification) -> None:
         print(f"note: {note}")  # noqa: T201
     copy = f"the copy of {verification.ref} (snapshot {verification.snapshot})"
     unchecked = verification.differences.unchecked
-    whole = f"is whole, but for {unchecked} objects that were never checked" if unchecked else WHOLE
+    whole = (
+        f"{WHOLE}, but for {format_objects(unchecked)} that were never checked"
+        if unchecked
+        else WHOLE
+    )
     verdict = whole if verification.whole else "is not whole"
     # They are told and change no verdict: `merge` lets others write beside the copy.
     beside = verification.differences.foreign
-    others = f" Beside it lie {beside:,} objects that are not ours." if beside else ""
+    others = f" Not ours, beside it: {format_objects(beside)}." if beside else ""
     print(f"By {verification.level}, {copy} at {verification.destination} {verdict}.{others}")  # noqa: T201
     if verification.cure:
         print(verification.cure)  # noqa: T201
@@ -373,6 +346,7 @@ def _rows(report: ExportReport) -> list[tuple[str, str]]:
     place = [
         ("Copy", report.destination),
         ("Snapshot", f"{report.snapshot} ({report.ref}), as {report.format}"),
+        ("Difference to", report.base_snapshot or "nothing: all of it"),
         ("Marker", report.marker),
     ]
     more = {

@@ -50,6 +50,7 @@ from prefect_freight.model import (
     VerifyLevel,
 )
 from prefect_freight.options import checksummed, plan_options
+from prefect_freight.plan.numbers import format_objects
 from prefect_freight.plan.phases import Phases
 from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
@@ -206,7 +207,7 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
     """
     if outcome.failures:
         first = outcome.failures[0]
-        more = f" and {outcome.failed - 1} more" if outcome.failed > 1 else ""
+        more = f" and {outcome.failed - 1:,} more" if outcome.failed > 1 else ""
         raise IncompleteError(
             f"could not {first.action} {first.key!r}{more}: {first.message}. What was moved is "
             "recorded; run the same command again to move the rest"
@@ -214,8 +215,8 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
     planned = sum(unit.objects for unit in units)
     if outcome.gave_up or outcome.done < planned:
         raise IncompleteError(
-            f"expected {planned} objects to be done, found {outcome.done}. What was moved is "
-            "recorded; run the same command again to move the rest"
+            f"expected {format_objects(planned)} to be done, found {outcome.done:,}. What was "
+            "moved is recorded; run the same command again to move the rest"
         )
 
 

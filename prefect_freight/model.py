@@ -352,7 +352,7 @@ class Preview:
     finished: bool
     """A whole copy lies there already, and nothing would be done."""
     rounds: dict[str, dict[str, int]]
-    """Per round: `puts`, `bytes` and `deletes`."""
+    """Per round what is still to be done: `puts`, `bytes` and `deletes`."""
     nodes: dict[str, dict[str, int]]
     """Per array or group with anything to do: `puts`, `bytes` and `deletes`."""
     kept: int
@@ -364,6 +364,8 @@ class Preview:
     """Objects that are not ours and would be put over or deleted;"""
     replaced_keys: tuple[str, ...] = ()
     """the first thousand of them."""
+    recorded: int = 0
+    """Objects that the unfinished export that would be resumed has done; none of the above."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the preview as plain JSON values."""

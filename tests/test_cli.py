@@ -47,8 +47,10 @@ def test_an_export_prints_a_summary_and_its_steps_as_plain_lines(
         "Transfer rate",
         "Copy",
         "Snapshot",
+        "Difference to",
         "Marker",
     }
+    assert summary["Difference to"] == "nothing: all of it"
     assert Path(tmp_path / "copy" / summary["Marker"]).is_file()
     steps = done.stderr.splitlines()
     assert steps[0] == "done: Resolving main"
@@ -152,9 +154,27 @@ def test_status_lists_every_export_and_says_which_one_lies_there(
     )
     assert (second["run"]["ref"], second["is_current"]) == ("main", True)
     assert second["done"] == second["objects"] > 0
-    shown = freight("status", tmp_path / "copy").stdout
-    assert "current" in shown
-    assert second["run"]["snapshot"] in shown
+    shown = freight("status", tmp_path / "copy").stdout.splitlines()[1:]
+    assert "Run 2, whole, current: main as zarr2" in shown
+    assert f"  snapshot {second['run']['snapshot']}" in shown
+    assert max(map(len, shown)) <= 80  # no table, which no log and no pipe shows well
+
+
+def test_the_summary_of_a_difference_names_what_it_is_the_difference_to(
+    weather: Path, tmp_path: Path
+) -> None:
+    old = export_at_once(weather, tmp_path / "copy", ref="v1")
+    said = freight("export", weather, tmp_path / "copy", "--from-ref", "last").stdout
+    assert f"Difference to: {old.snapshot}\n" in said
+
+
+def test_a_dry_run_of_plain_objects_tells_of_no_arrays(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/a").write_text("a")
+    options = ["--format", "objects", "--dry-run"]
+    said = freight("export", f"objects+file://{tmp_path}/source", tmp_path / "copy", *options)
+    assert "objects" in said.stdout
+    assert "Array" not in said.stdout
 
 
 def test_help_names_every_command() -> None:

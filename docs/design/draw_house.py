@@ -28,7 +28,17 @@ FLOORS = (
     ("runner", "verifying", "pruning", "tasks", "waits", "options"),
     ("exporting",),
     ("flows",),
-    ("cli", "serving", "console", "demo", "examples", "streams", "convenience", "__main__"),
+    (
+        "cli",
+        "serving",
+        "console",
+        "previews",
+        "demo",
+        "examples",
+        "streams",
+        "convenience",
+        "__main__",
+    ),
 )
 """From the bottom to the top. A hall is a folder of the package, or a module that lies in none."""
 

@@ -2,8 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 
 from prefect_freight.model import ExportReport, Job, Options, Outcome, Plan, Round, Snapshot
+from prefect_freight.plan.keys import first_few
+from prefect_freight.plan.numbers import format_objects
+
+KEYS_IN_NOTE = 5
 
 
 def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> str:
@@ -20,11 +25,23 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
     return hashlib.blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
 
 
+def foreign_note(count: int, keys: Sequence[str], left: str = "left") -> str:
+    """Return what is said of objects that are not ours and in nobody's way.
+
+    >>> foreign_note(1, ["mine"])
+    '1 object there is not ours and was left: mine'
+    """
+    is_, was = ("is", "was") if count == 1 else ("are", "were")
+    shown = first_few(keys, count, KEYS_IN_NOTE)
+    stays = f"{was} left" if left == "left" else left
+    return f"{format_objects(count)} there {is_} not ours and {stays}: {shown}"
+
+
 def unchecked_note(objects: int, destination: str, source: str) -> str:
     """Return what is said of objects that nothing recorded a checksum of."""
     return (
-        f"the bytes of {objects} objects there were never checked, since nothing recorded a "
-        f"checksum of them: `freight verify {destination} --source {source}` compares them with "
+        f"the bytes of {format_objects(objects)} there were never checked, since nothing recorded "
+        f"a checksum of them: `freight verify {destination} --source {source}` compares them with "
         "the source"
     )
 

@@ -11,8 +11,8 @@ from prefect_freight.control.runs import RunState, run_of, write_run
 from prefect_freight.errors import FreightError, IncompleteError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
-from prefect_freight.plan.keys import first_few
-from prefect_freight.plan.report import count_not_begun, plan_report, unchecked_note
+from prefect_freight.plan.numbers import format_objects
+from prefect_freight.plan.report import count_not_begun, foreign_note, plan_report, unchecked_note
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Flushing, Store
 from prefect_freight.stores.wrapping import innermost
@@ -27,7 +27,7 @@ REMOVE_UNACCOUNTED = (
     "is somebody else's with --on-existing merge"
 )
 AGAIN = "Run the same command again"
-NOT_BEGUN = "{} objects were not begun"
+NOT_BEGUN = "{} were not begun"
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
 
 
@@ -92,7 +92,7 @@ def fail(
     if isinstance(error, IncompleteError) and error.report is not None:
         return error.report
     not_begun = count_not_begun(plan, outcome)
-    notes = (NOT_BEGUN.format(not_begun),) if not_begun else ()
+    notes = (NOT_BEGUN.format(format_objects(not_begun)),) if not_begun else ()
     report = _report(job, plan, outcome, whole=False, notes=notes)
     if not locked:
         return report
@@ -115,7 +115,7 @@ def fail(
 
 def report_already_whole(destination: Store, job: Job) -> ExportReport:
     """Return the report of an export whose copy lies there whole already."""
-    return _report(job, None, _copied(destination, job), whole=True, notes=(ALREADY,))
+    return _report(job, None, _copied(destination, job), whole=True, notes=(ALREADY, *job.notes))
 
 
 def mark_again(destination: Store, job: Job) -> None:
@@ -164,8 +164,7 @@ def _close(
 def _notes(destination: Store, job: Job, differences: Differences) -> tuple[str, ...]:
     notes = list(differences.notes)
     if differences.foreign:
-        shown = first_few(differences.foreign_keys, differences.foreign, LINES_IN_MESSAGE)
-        notes.append(f"{differences.foreign} objects there are not ours and were left: {shown}")
+        notes.append(foreign_note(differences.foreign, differences.foreign_keys))
     if differences.unchecked:
         notes.append(unchecked_note(differences.unchecked, destination.url, job.snapshot.source))
     return tuple(notes)
