@@ -121,8 +121,10 @@ def test_wrong_credentials_and_a_missing_bucket_are_told_apart(
     config.write_text(config.read_text().replace(s3.secret_access_key, "wrong-secret"))
     wrong = freight("export", weather, f"s3://{s3.new_bucket()}/copy", "--config", config)
     assert (missing.returncode, wrong.returncode) == (1, 1)
-    assert "there is no bucket 'no-such-bucket'" in missing.stderr
-    assert "SignatureDoesNotMatch" in wrong.stderr
+    said = [done.stderr.splitlines()[-1] for done in (missing, wrong)]
+    assert said[0].startswith(f"Error: there is no bucket 'no-such-bucket' at {s3.endpoint_url}")
+    assert said[1].startswith(f"Error: {s3.endpoint_url} refused the credentials for bucket")
+    assert said[1].endswith("Check secret_access_key")
     assert "wrong-secret" not in wrong.stderr
 
 

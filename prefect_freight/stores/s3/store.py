@@ -5,7 +5,7 @@ obstore retries nothing here: all retrying is in `prefect_freight.retry`.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores.pages import ROWS_PER_PAGE, to_page
 from prefect_freight.stores.s3.cause import read_cause
 from prefect_freight.stores.s3.client import IDLE_S, open_obstore, s3_credentials
-from prefect_freight.stores.s3.errors import CONFLICT_CODES, translate_error
+from prefect_freight.stores.s3.errors import CONFLICT_CODES, no_s3_service, translate_error
 
 if TYPE_CHECKING:
     import obstore.store
@@ -107,7 +107,9 @@ class S3Store:
             if length is not None:
                 return bytes(obstore.get_range(client, path, start=offset, length=length))
             options = {"range": {"offset": offset}} if offset else None
-            return bytes(obstore.get(client, path, options=options).bytes())  # type: ignore[arg-type]
+            answer = obstore.get(client, path, options=options)  # type: ignore[arg-type]
+            self._refuse_page(key, answer.meta["e_tag"], answer.attributes)
+            return bytes(answer.bytes())
 
         try:
             data = self._call("read", key, get)
@@ -335,6 +337,16 @@ class S3Store:
             )
         return self._opened[idle_s]
 
+    def _refuse_page(self, key: str, tag: str | None, attributes: Mapping[str, str]) -> None:
+        """Refuse what a web server answers to any request: S3 gives each object a tag."""
+        if tag is None and attributes.get("Content-Type", "").startswith("text/html"):
+            failure = f"could not read {key!r} in {self.url}"
+            raise no_s3_service(failure, self._answering, "answers with a web page")
+
+    @property
+    def _answering(self) -> str:
+        return self._config.endpoint_url or "S3"
+
     def _call[T](self, verb: str, key: str, call: Callable[[], T]) -> T:
         try:
             return call()
@@ -342,7 +354,6 @@ class S3Store:
             raise
         except Exception as error:  # noqa: BLE001 - translated
             failure = f"could not {verb} {key!r} in {self.url}"
-            endpoint = self._config.endpoint_url or "S3"
-            translated = translate_error(error, failure, self._bucket, endpoint)
+            translated = translate_error(error, failure, self._bucket, self._answering)
         # Raised out here, so that the library's error, which may quote a secret, isn't its context.
         raise translated
