@@ -231,9 +231,6 @@ def print_status(status: Status) -> None:
     """Print the exports that a destination has seen on standard output."""
     console = Console()
     console.print(f"Exports at {status.destination}", highlight=False, soft_wrap=True)
-    if not status.runs:
-        console.print("None.", highlight=False)
-        return
     if console.width < NARROW or not console.is_terminal:
         _print_runs(console, status.runs)
     else:
@@ -251,8 +248,9 @@ def print_pruning(pruning: Pruning) -> None:
         what = "" if one.recorded else ", left by a run without a record"
         print(f"{one.area}: {format_objects(one.objects)}, {format_bytes(one.bytes)}{what}")  # noqa: T201
     done = "Removed" if pruning.removed else "Would remove"
+    runs = "1 run" if len(pruning.found) == 1 else f"{len(pruning.found):,} runs"
     print(  # noqa: T201 - the command line's own output
-        f"{done} the records of {len(pruning.found):,} runs at {pruning.destination}: "
+        f"{done} the records of {runs} at {pruning.destination}: "
         f"{format_objects(pruning.objects)}, {format_bytes(pruning.bytes)}."
     )
 

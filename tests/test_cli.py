@@ -145,7 +145,6 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
 def test_status_lists_every_export_and_says_which_one_lies_there(
     weather: Path, tmp_path: Path
 ) -> None:
-    assert "None" in freight("status", tmp_path / "copy").stdout
     export_at_once(weather, tmp_path / "copy", ref="v1")
     export_at_once(weather, tmp_path / "copy")
     first, second = json.loads(freight("status", tmp_path / "copy", "--json").stdout)["runs"]
@@ -177,6 +176,28 @@ def test_a_dry_run_of_plain_objects_tells_of_no_arrays(tmp_path: Path) -> None:
     said = freight("export", f"objects+file://{tmp_path}/source", tmp_path / "copy", *options)
     assert "objects" in said.stdout
     assert "Array" not in said.stdout
+
+
+@pytest.mark.parametrize("command", [["status"], ["prune"], ["prune", "--dry-run"], ["verify"]])
+def test_a_mistyped_destination_is_no_success_and_is_not_made(
+    tmp_path: Path, command: list[str]
+) -> None:
+    done = freight(command[0], tmp_path / "copi", *command[1:])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no record of any" in done.stderr
+    assert not (tmp_path / "copi").exists()
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["new", "there, and empty"])
+def test_a_refused_export_leaves_the_folders_that_there_were(
+    weather: Path, tmp_path: Path, *, made: bool
+) -> None:
+    if made:
+        (tmp_path / "deep/copy").mkdir(parents=True)
+    done = freight("export", weather, tmp_path / "deep/copy", "--max-fill-chunks", 0)
+    assert done.returncode == 1
+    assert "--max-fill-chunks" in done.stderr
+    assert (tmp_path / "deep/copy").exists() == (tmp_path / "deep").exists() == made
 
 
 def test_help_names_every_command() -> None:

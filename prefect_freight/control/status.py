@@ -8,7 +8,7 @@ from prefect_freight.control.diff import read_diff
 from prefect_freight.control.doings import count_done
 from prefect_freight.control.holder import Holder, read_holder
 from prefect_freight.control.runs import Run, read_last, read_runs
-from prefect_freight.errors import UnsoundError
+from prefect_freight.errors import InputError, UnsoundError
 from prefect_freight.model import FORMAT_VERSION
 from prefect_freight.stores import Store
 
@@ -46,12 +46,23 @@ def read_status(destination: Store) -> Status:
     """Return what exports the destination has seen, oldest first: the newest `MAX_RUNS`.
 
     That costs a request a run; and of one that has not ended, or that may be resumed, as many as
-    its ledger has records.
+    its ledger has records. Raises `InputError` for a place that no export was at.
     """
     last = read_last(destination)
     runs = _newest_runs(destination, last)
     told = tuple(_status(destination, run, last, is_newest=run is runs[-1]) for run in runs)
-    return Status(destination.url, told, read_holder(destination))
+    holder = read_holder(destination)
+    if not told and holder is None:
+        raise nothing_recorded(destination)
+    return Status(destination.url, told, holder)
+
+
+def nothing_recorded(destination: Store) -> InputError:
+    """Return the error of a place that no export was at: a mistyped one, as a rule."""
+    return InputError(
+        f"expected a place that something was exported to, found no record of any export at "
+        f"{destination.url}. Check the path or URL"
+    )
 
 
 def _newest_runs(destination: Store, last: Run | None) -> list[Run]:

@@ -10,7 +10,7 @@ from memory import MemoryStore
 from runners import export_at_once
 
 from prefect_freight.control.status import MAX_RUNS, read_status
-from prefect_freight.errors import AccessError, FreightError, IncompleteError
+from prefect_freight.errors import AccessError, FreightError, IncompleteError, InputError
 from prefect_freight.events import Event, Planned
 
 
@@ -19,8 +19,9 @@ def history(tmp_path: Path) -> History:
     return History(tmp_path / "repository")
 
 
-def test_an_empty_destination_has_seen_none() -> None:
-    assert read_status(MemoryStore()).runs == ()
+def test_a_place_that_no_export_was_at_is_named() -> None:
+    with pytest.raises(InputError, match=r"no record of any export at memory://store\. Check"):
+        read_status(MemoryStore({"data": b"somebody's"}))
 
 
 def test_each_run_says_how_far_it_came_and_which_one_lies_there(history: History) -> None:
