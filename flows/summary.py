@@ -101,7 +101,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
         ("Difference to", _code(report.base_snapshot) if report.base_snapshot else "nothing: all"),
         ("Destination", _code(report.destination)),
         ("Format", report.format),
-        ("Marker", _code(report.marker)),
+        ("Marker", _code(report.marker) if report.marker else "none: it could not be written"),
     ]
     parts = [f"# Export of {_code(report.ref)}", f"{state}.", _table(("Stat", "Value"), rows)]
     if reason:

@@ -277,6 +277,8 @@ def main() -> NoReturn:
         if isinstance(error, IncompleteError) and error.report and "--json" in sys.argv:
             _show(error.report, as_json=True)
         click.echo(f"Error: {error}", err=True)
+        if isinstance(error, IncompleteError) and error.report:
+            _tell_more(error.report)
         # A configuration that cannot be used is told like a wrong option: nothing was tried.
         status = WRONG_USAGE if isinstance(error, ConfigError) else FAILED
     _exit(status)
@@ -353,6 +355,14 @@ def _resolved(place: str) -> Any:
     from prefect_freight.blocks.references import load_reference
 
     return load_reference(place).open()
+
+
+def _tell_more(report: "ExportReport") -> None:
+    """Print what an error of an export that began does not say, on standard error."""
+    from prefect_freight.plan.report import marker_text
+
+    for note in (*report.notes, marker_text(report)):
+        click.echo(f"note: {note}", err=True)
 
 
 def _show(report: "ExportReport", *, as_json: bool) -> None:

@@ -64,6 +64,7 @@ from prefect_freight.steps.verify_copy import verify_copy
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
+from prefect_freight.view import View
 from prefect_freight.waits import Waits
 
 ROUND_TEXT = {
@@ -133,6 +134,7 @@ class _Attempt:
         self._runner, self._lock = runner, lock
         self._manifest: Manifest | None = None
         self._plan: Plan | None = None
+        self._view: View | None = None
         self._total = Outcome()
 
     def run(self) -> ExportReport:
@@ -155,19 +157,22 @@ class _Attempt:
         source, destination, job, runner = self._source, self._destination, self._job, self._runner
         manifest = self._manifest = runner.step(write_manifest, source, destination, job)
         plan = self._plan = runner.step(compute_diff, destination, job, manifest)
+        view = self._view = View(destination, job, plan, runner.tell)
         runner.tell(Planned(job, plan))
         for round_ in Round:
             if plan.of(round_):
                 text = ROUND_TEXT[round_]
+                view.before(round_)
                 runner.tell(StepStarted(text))
                 for units in plan.phases(round_):
                     self._move(units)
                 runner.tell(StepEnded(text))
+                view.after(round_)
                 settle(job, plan, round_)
         differences = runner.step(verify_copy, source, destination, job)
         # Or a marker would vouch for what another export is changing already.
         self._lock.check()
-        return runner.step(finish, destination, job, plan, self._total, differences)
+        return runner.step(finish, destination, job, view.noted(plan), self._total, differences)
 
     def _move(self, units: tuple[Unit, ...]) -> None:
         """Move the units of a phase; raises unless all of it is done."""
@@ -192,6 +197,8 @@ class _Attempt:
         self._total += self._runner.stop()
         locked = not self._lock.lost()
         job, plan, total = self._job, self._plan, self._total
+        if plan and self._view:
+            plan = self._view.noted(plan)
         report = fail(self._destination, job, plan, total, error, locked=locked)
         if not isinstance(error, UnsoundError):  # which is not the end yet
             self._runner.tell(Ended(report, total, str(error) or type(error).__name__))

@@ -18,7 +18,7 @@ from prefect_freight.control.manifest_reader import read_table
 from prefect_freight.control.manifest_writer import PendingRows, write_table
 from prefect_freight.control.version1 import diff_from_version1
 from prefect_freight.errors import IntegrityError, NotFoundError, UnsoundError
-from prefect_freight.model import ENTRY_SCHEMA, Plan, Round, Unit
+from prefect_freight.model import ENTRY_SCHEMA, Plan, Round, Unit, Withdrawal
 from prefect_freight.plan.batches import BATCHES_PER_PHASE, batch_totals, plan_units
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -143,7 +143,9 @@ def read_diff(destination: Store, area: str) -> Diff | None:
     replaced = count, tuple(keys)
     known = index.get("known", 0)
     plan = _plan(parts, index["totals"], index["kept"], notes, replaced, known)
-    return Diff(area, parts, replace(plan, is_damaged=index.get("is_damaged", False)))
+    withdrawal = Withdrawal(tuple(index.get("withdrawn", ())))
+    plan = replace(plan, is_damaged=index.get("is_damaged", False), withdrawal=withdrawal)
+    return Diff(area, parts, plan)
 
 
 def _read_index(destination: Store, key: str) -> Any:
@@ -206,13 +208,15 @@ class DiffWriter:
         notes: Sequence[str] = (),
         replaced: tuple[int, tuple[str, ...]] = (0, ()),
         known: int = 0,
+        withdrawn: tuple[str, ...] = (),
         *,
         is_damaged: bool = False,
     ) -> Diff:
         """Write what is left, and the index; return the diff.
 
         `replaced` is how much of it is not ours, and the first keys of that; `known` is how much
-        need not be done, since the ledgers of unfinished exports have it.
+        need not be done, since the ledgers of unfinished exports have it; `withdrawn` are arrays
+        that are out of view meanwhile.
         """
         for round_, phase in self._pending:
             self._flush(round_, phase)
@@ -220,7 +224,7 @@ class DiffWriter:
         manifest = self._manifest
         notes = (*manifest.notes, *notes)
         plan = _plan(parts, manifest.totals, kept, notes, replaced, known)
-        plan = replace(plan, is_damaged=is_damaged)
+        plan = replace(plan, is_damaged=is_damaged, withdrawal=Withdrawal(withdrawn))
         index = {
             "format_version": DIFF_VERSION,
             "parts": [part_to_dict(part) for part in parts],
@@ -230,6 +234,7 @@ class DiffWriter:
             "notes": notes,
             "replaced": replaced,
             "is_damaged": is_damaged,
+            "withdrawn": withdrawn,
         }
         # Last, and before anything moves: a run without it has touched nothing.
         data = json.dumps(index).encode()

@@ -7,6 +7,7 @@ its batch, so a killed run may have moved objects without a record and never the
 
 import json
 import re
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Ledger:
         # A name that all units of the phase share: whoever is first writes it, the others say the
         # same.
         key = f"{self._area}/{BEGUN}/{round_}-{phase}.json"
-        data = json.dumps({"format_version": FORMAT_VERSION}).encode()
+        data = json.dumps({"format_version": FORMAT_VERSION, "at": time.time()}).encode()
         retrying(lambda: self._destination.write(key, data))
 
     def read(self, round_: Round, batches: range) -> dict[int, BatchRecord]:
@@ -122,3 +123,14 @@ def begun_phases(destination: Store, area: str) -> set[tuple[Round, int]]:
     names = (key.removeprefix(prefix) for key in list_keys(destination, prefix))
     records = (BEGUN_KEY.fullmatch(name) for name in names)
     return {(Round(record[1]), int(record[2])) for record in records if record}
+
+
+def begun_at(destination: Store, area: str, round_: Round) -> float | None:
+    """Return when a run began a round, in seconds since the epoch; None if that is not known."""
+    try:
+        record = json.loads(retrying(lambda: destination.read(f"{area}/{BEGUN}/{round_}-0.json")))
+        return float(record["at"])
+    except NotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):  # of an earlier version, or damaged
+        return None

@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from prefect_freight.control.clearing import remove_old_runs
 from prefect_freight.control.manifest import count_copy, read_manifest
@@ -26,6 +27,7 @@ REMOVE_UNACCOUNTED = (
     "Remove what is left of an earlier copy and run the same command again, or say that all of it "
     "is somebody else's with --on-existing merge"
 )
+UNWRITTEN = "could not be written: the destination does not say that this export failed"
 AGAIN = "Run the same command again"
 NOT_BEGUN = "{} were not begun"
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
@@ -95,22 +97,31 @@ def fail(
     notes = (NOT_BEGUN.format(format_objects(not_begun)),) if not_begun else ()
     report = _report(job, plan, outcome, whole=False, notes=notes)
     if not locked:
-        return report
+        return _unmarked(report)
     line = str(error) if isinstance(error, FreightError) else type(error).__name__
+    marked = False
     try:
-        lines = [line, *notes]
+        # What readers do not see is what they ask about first.
+        lines = [line, *report.notes]
         if isinstance(error, UnsoundError):
             # First, and before the repair begins: what is unsound must neither be resumed nor
             # relied on, or the next run would do as this one did.
             _close(destination, job, report, "unsound", plan, outcome)
             write_failure(destination, job, outcome, lines)
+            marked = True
         else:
             write_failure(destination, job, outcome, lines)
+            marked = True
             _close(destination, job, report, "failed", plan, outcome)
     except FreightError:
         # The store that failed the export may well fail this too; the run's record stays open.
-        return report
+        return report if marked else _unmarked(report)
     return report
+
+
+def _unmarked(report: ExportReport) -> ExportReport:
+    """Return the report of an export whose failure the destination does not tell."""
+    return replace(report, marker="", notes=(*report.notes, f"{report.marker} {UNWRITTEN}"))
 
 
 def report_already_whole(destination: Store, job: Job) -> ExportReport:

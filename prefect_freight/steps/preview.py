@@ -4,7 +4,7 @@ What they write goes into a folder of the local disk, which is removed.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from prefect_freight.errors import InternalError
 from prefect_freight.model import Action, Job, Preview, Round
 from prefect_freight.plan.batches import MAX_BATCH_OBJECTS
 from prefect_freight.plan.entries import combined
+from prefect_freight.plan.keys import first_few
 from prefect_freight.plan.report import KEYS_IN_NOTE, foreign_note
 from prefect_freight.sources import Source
 from prefect_freight.steps.compute_diff import compute_diff
@@ -59,14 +60,23 @@ def preview(
             raise InternalError("the diff of a dry run is not there")
         # What its ledger has is not done again; a run that is not resumed has no ledger yet.
         counts = _count(overlay, diff)
+        view = _view(plan.withdrawal.arrays)
         stays = _others(overlay, job, manifest, diff) if minding_others else ()
-        expected = _to_preview(job, counts, plan.kept, (*plan.notes, *stays))
+        expected = _to_preview(job, counts, plan.kept, (*plan.notes, *view, *stays))
         return replace(
             expected,
             replaced=plan.replaced,
             replaced_keys=plan.replaced_keys,
             recorded=plan.objects - counts.objects,
         )
+
+
+def _view(arrays: Sequence[str]) -> tuple[str, ...]:
+    """Say which arrays readers would not see meanwhile."""
+    if not arrays:
+        return ()
+    shown = first_few([path or "/" for path in arrays], len(arrays), KEYS_IN_NOTE)
+    return (f"out of view while they change: {shown}",)
 
 
 def _others(destination: Store, job: Job, manifest: Manifest, diff: Diff) -> tuple[str, ...]:
