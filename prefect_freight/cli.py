@@ -192,7 +192,7 @@ def verify(
         click.get_current_context().exit(FAILED)
 
 
-@cli.command()
+@cli.command(epilog=examples("prune"))
 @click.argument("destination")
 @click.option(
     "--keep",

@@ -29,10 +29,14 @@ from prefect_freight.pruning import Pruning
 from prefect_freight.verifying import Verification
 
 REFRESH_S = 0.1
+BESIDE = 14
+"""Columns of a live line that are not text: the spinner, gaps, and a short bar."""
 WHOLE = "is whole"
 PLAIN_LINE_EVERY_S = 10.0
 LEAVE_WITHIN_S = 2.0
 """How long what was told last has to be shown at the end."""
+TABLE_EDGES = 7
+"""Columns of a table of two columns that are not text."""
 NARROW = 120
 """Columns below which a table of runs would fold the ids that people copy."""
 
@@ -59,18 +63,19 @@ class Progressing:
             self.objects += event.objects
             self.bytes += event.bytes
 
-    def text(self) -> str:
-        """Return objects, bytes, rate and time left."""
+    def text(self, room: int = 1000) -> str:
+        """Return objects, bytes, rate and time left: as much of it as `room` characters hold."""
         seconds = self._clock() - self._began if self._began is not None else 0.0
         done = self.objects / self.total_objects if self.total_objects else 0.0
         left = f"{format_duration(seconds / done - seconds)} left" if done else ""
         # What is left of a plan that is done is the verification, whose time nobody knows.
         left = "" if done >= 1 else left
-        return (
-            f"{self.objects:,}/{self.total_objects:,} objects  "
-            f"{format_bytes(self.bytes)}/{format_bytes(self.total_bytes)}  "
-            f"{format_rate(self.bytes, seconds)}  {left}"
-        )
+        objects = f"{self.objects:,}/{self.total_objects:,} objects"
+        size = f"{format_bytes(self.bytes)}/{format_bytes(self.total_bytes)}"
+        rate = format_rate(self.bytes, seconds)
+        ways = ((objects, size, rate, left), (objects, rate, left), (objects, left), (objects,))
+        texts = ["  ".join(filter(None, way)) for way in ways]
+        return next((text for text in texts if len(text) <= room), texts[-1])
 
 
 class LiveDisplay:
@@ -88,6 +93,7 @@ class LiveDisplay:
         )
         self._bar: TaskID | None = None
         self._drawn_at = 0.0
+        self._text = ""
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -126,8 +132,10 @@ class LiveDisplay:
     def _draw(self, text: str | None = None) -> None:
         self._drawn_at = time.monotonic()
         total = self._count.total_objects or None
+        self._text = text or self._text
         if self._bar is not None:
-            counts = self._count.text() if total else ""
+            room = self._console.width - len(self._text) - BESIDE
+            counts = self._count.text(room) if total else ""
             self._progress.update(
                 self._bar,
                 total=total,
@@ -323,21 +331,24 @@ def print_verification(verification: Verification) -> None:
 
 
 def print_summary(report: ExportReport) -> None:
-    """Print the summary of an export on standard output: a table on a terminal, else lines."""
+    """Print the summary of an export on standard output: a table where one fits, else lines."""
     console = Console()
-    title = f"Export summary for {report.source}"
-    if not console.is_terminal:
-        console.print(title, highlight=False, soft_wrap=True)
-        for name, value in _rows(report):
-            console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"Export summary for {report.source}", highlight=False, soft_wrap=True)
+    rows = _rows(report)
+    # Marker and snapshot are what people copy: a table that folds them is worse than none. A path
+    # may be longer than any terminal.
+    longest_value = max(len(value) for name, value in rows if name != "Copy")
+    longest_name = max(len(name) for name, _ in rows)
+    if console.is_terminal and longest_name + longest_value + TABLE_EDGES <= console.width:
+        table = Table()
+        table.add_column("Stat")
+        table.add_column("Value", overflow="fold")
+        for name, value in rows:
+            table.add_row(name, value)
+        console.print(table)
         return
-    console.print(title, highlight=False, soft_wrap=True)
-    table = Table()
-    table.add_column("Stat")
-    table.add_column("Value")
-    for name, value in _rows(report):
-        table.add_row(name, value)
-    console.print(table)
+    for name, value in rows:
+        console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _rows(report: ExportReport) -> list[tuple[str, str]]:

@@ -13,8 +13,8 @@ def print_preview(preview: Preview) -> None:
     """Print what an export would do on standard output."""
     console = Console()
     base = f", the difference to {preview.base_snapshot}" if preview.base_snapshot else ""
-    title = f"Would export {preview.source} at {preview.ref} (snapshot {preview.snapshot}){base}"
-    _say(console, f"{title} to {preview.destination}")
+    what = f"{preview.source} at {preview.ref} (snapshot {preview.snapshot})"
+    _say(console, f"Would export {what} to {preview.destination}{base}")
     if not preview.finished:
         _print_tables(console, preview)
     for line in _lines(preview):

@@ -10,17 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from command import FREIGHT, freight
 from runners import export_at_once
 from servers import S3Server
 
+from prefect_freight.cli import cli
 from prefect_freight.stores.urls import open_store
 
+COMMANDS = sorted(cli.commands.keys() - {"blocks"})
 
-def on_a_terminal(*args: object) -> str:
+
+def on_a_terminal(*args: object, columns: int = 120) -> str:
     """Run with both outputs on a terminal; return what that showed."""
     shown, terminal = pty.openpty()
-    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40"}
     with subprocess.Popen(
         [FREIGHT, *map(str, args)], stdin=terminal, stdout=terminal, stderr=terminal, env=env
     ):
@@ -65,6 +69,16 @@ def test_on_a_terminal_there_are_ticks_a_bar_and_a_table(weather: Path, tmp_path
     assert "objects" in said
     assert "left" in said
     assert "│ Objects transferred │" in said
+
+
+def test_on_a_narrow_terminal_nothing_that_people_copy_is_cut_or_folded(
+    weather: Path, tmp_path: Path
+) -> None:
+    said = on_a_terminal("export", weather, tmp_path / "copy", columns=60)
+    (marker,) = (tmp_path / "copy").glob("EXPORT_*")
+    assert f"Marker: {marker.name}" in said
+    assert "…" not in said.partition("Export summary")[2]  # of what is over soon, it may be
+    assert "left" in said
 
 
 def test_json_is_the_report_alone(weather: Path, tmp_path: Path) -> None:
@@ -198,6 +212,25 @@ def test_a_refused_export_leaves_the_folders_that_there_were(
     assert done.returncode == 1
     assert "--max-fill-chunks" in done.stderr
     assert (tmp_path / "deep/copy").exists() == (tmp_path / "deep").exists() == made
+
+
+def test_an_export_that_failed_says_where_that_is_told(weather: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    (copy / "surface/rain/9.9.9").mkdir(parents=True)  # a folder, where a reader looks for a chunk
+    (copy / "surface/time/0").mkdir(parents=True)  # and one where a chunk is to be
+    done = freight("export", weather, copy)
+    assert done.returncode == 1
+    (marker,) = copy.glob("EXPORT_*_FAILURE")
+    assert f"note: see {marker.name} at file://{copy}" in done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "blocks register"])
+def test_every_commands_help_ends_with_two_examples(command: str) -> None:
+    said = CliRunner().invoke(cli, [*command.split(), "--help"]).output
+    *_, heading, one, other = said.splitlines()
+    assert heading.strip() == "Examples:"
+    assert f"freight {command}" in one
+    assert f"freight {command}" in other
 
 
 def test_help_names_every_command() -> None:

@@ -16,8 +16,8 @@ from prefect_freight.control.manifest import (
     checksums_key,
     read_manifest,
 )
-from prefect_freight.control.manifest_reader import read_table
-from prefect_freight.errors import NotFoundError
+from prefect_freight.control.manifest_reader import ManifestReader, read_table
+from prefect_freight.errors import NotFoundError, UnsoundError
 from prefect_freight.model import Action, Job
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -68,6 +68,39 @@ def read_checksums(destination: Store, area: str, part: Part) -> bytearray:
         data = b""
     size = part.rows * CHECKSUM_BYTES
     return bytearray(data if len(data) == size else size)
+
+
+class CheckedReader(ManifestReader):
+    """The manifests at a destination, with checksums: those beside a part, or the ledger's.
+
+    What lies beside a part is gathered from the ledger of the run that put it, and is gathered
+    again, for this reading alone, where it is lost.
+    """
+
+    def _read_checksums(self, key: str) -> bytes:
+        return super()._read_checksums(key) or _gathered(self._destination, key)
+
+
+def _gathered(destination: Store, key: str) -> bytes:
+    """Return the checksums that a run's ledger has of a part of its manifest; none, if it has none.
+
+    That is so of what was there before all records, too: of a base on the user's word.
+    """
+    area, _, name = key.rpartition("/manifest/")
+    name = f"manifest/{name}"
+    try:
+        manifest, diff = read_manifest(destination, area), read_diff(destination, area)
+    except UnsoundError:
+        return b""
+    if manifest is None or diff is None:
+        return b""
+    ledger = Ledger(destination, area)
+    parts = [part for part in diff.parts if part.round.is_copied]
+    for part in parts:
+        if part.is_borrowed and part.key == name:
+            return b"".join(_checksums(ledger, part))
+    scattered = _scattered(destination, manifest, diff, parts, ledger)
+    return bytes(scattered.get(checksums_key(key), b""))
 
 
 def _keep(destination: Store, diff: Diff, part: DiffPart, ledger: Ledger) -> None:
