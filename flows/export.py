@@ -40,6 +40,7 @@ from prefect_freight.stores.credentials import (
     refuse_credentials,
     without_credentials,
 )
+from prefect_freight.threads import aside
 
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=WORKERS)
 Place = Annotated[str, Field(json_schema_extra={"pattern": PLACE_PATTERN})]
@@ -134,9 +135,8 @@ def export_repo(
         retry_for=retry_for,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
-    return run_export(
-        open_given_source(source), open_given_store(destination), ref, options, runner
-    )
+    opened = aside(lambda: (open_given_source(source), open_given_store(destination)))
+    return run_export(*opened, ref, options, runner)
 
 
 def run_export_flow(

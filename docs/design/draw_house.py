@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "house.svg"
 PACKAGE = "prefect_freight"
-GROUND = ("errors", "model", "events", "retry", "patience", "config")
+GROUND = ("errors", "model", "events", "retry", "patience", "threads", "grace", "config")
 FLOORS = (
     GROUND,
     ("plan",),
@@ -25,7 +25,7 @@ FLOORS = (
     ("control", "sources"),
     ("formats", "blocks"),
     ("steps",),
-    ("runner", "verifying", "pruning", "tasks", "waits", "view", "options"),
+    ("runner", "verifying", "pruning", "tasks", "waits", "options"),
     ("exporting",),
     ("flows",),
     (
@@ -36,6 +36,7 @@ FLOORS = (
         "demo",
         "examples",
         "streams",
+        "interrupts",
         "convenience",
         "__main__",
     ),
