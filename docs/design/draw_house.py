@@ -25,7 +25,7 @@ FLOORS = (
     ("control", "sources"),
     ("formats", "blocks"),
     ("steps",),
-    ("runner", "verifying", "pruning", "tasks", "waits", "options"),
+    ("runner", "verifying", "pruning", "tasks", "waits", "withdrawal", "options"),
     ("exporting",),
     ("flows",),
     (
