@@ -32,6 +32,7 @@ from prefect_freight.flows.summary import (
     summary_markdown,
 )
 from prefect_freight.model import Job, Outcome, Unit
+from prefect_freight.plan.report import marker_text
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 
@@ -150,7 +151,7 @@ class PrefectRunner:
         if report.whole:
             self._log.info("Whole: %s says so", report.marker)
         else:
-            self._log.error("Not whole: %s (see %s)", event.reason, report.marker)
+            self._log.error("Not whole: %s (%s)", event.reason, marker_text(report))
         with unimportant(self._log, "summary artifact"):
             create_markdown_artifact(
                 summary_markdown(report, event.outcome, event.reason),

@@ -61,7 +61,7 @@ def plan_text(plan: Plan) -> str:
     """Return what is going to be moved, as a line."""
     return (
         f"{plan.objects:,} objects, {format_bytes(plan.bytes)}, of "
-        f"{' and '.join(f'{n} {name}' for name, n in plan.totals.items())}, "
+        f"{' and '.join(f'{n:,} {name}' for name, n in plan.totals.items())}, "
         f"in {len(plan.units)} units"
     )
 
@@ -105,7 +105,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
         ("Destination", _code(report.destination)),
         ("Format", report.format),
         *([("Selection", _code(to_text(report.selection)))] if is_part else []),
-        ("Marker", _code(report.marker)),
+        ("Marker", _code(report.marker) if report.marker else "none: it could not be written"),
     ]
     parts = [f"# Export of {_code(report.ref)}", f"{state}.", _table(("Stat", "Value"), rows)]
     if reason:

@@ -236,7 +236,7 @@ def verify(
         click.get_current_context().exit(FAILED)
 
 
-@cli.command()
+@cli.command(epilog=examples("prune"))
 @click.argument("destination")
 @click.option(
     "--keep",
@@ -320,6 +320,8 @@ def main() -> NoReturn:
         if isinstance(error, IncompleteError) and error.report and "--json" in sys.argv:
             _show(error.report, as_json=True)
         click.echo(f"Error: {error}", err=True)
+        if isinstance(error, IncompleteError) and error.report:
+            _tell_more(error.report)
         # A configuration that cannot be used is told like a wrong option: nothing was tried.
         status = WRONG_USAGE if isinstance(error, ConfigError) else FAILED
     _exit(status)
@@ -363,8 +365,9 @@ def _export_here(source: str, destination: str, **options: Any) -> "ExportReport
 
 
 def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) -> None:
-    from prefect_freight.console import open_display, print_preview
+    from prefect_freight.console import open_display
     from prefect_freight.exporting import dry_run
+    from prefect_freight.previews import print_preview
 
     # The others decide how objects are moved, and none is.
     names = ["ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks"]
@@ -395,6 +398,14 @@ def _resolved(place: str) -> Any:
     from prefect_freight.blocks.references import load_reference
 
     return load_reference(place).open()
+
+
+def _tell_more(report: "ExportReport") -> None:
+    """Print what an error of an export that began does not say, on standard error."""
+    from prefect_freight.plan.report import marker_text
+
+    for note in (*report.notes, marker_text(report)):
+        click.echo(f"note: {note}", err=True)
 
 
 def _show(report: "ExportReport", *, as_json: bool) -> None:

@@ -52,6 +52,7 @@ from prefect_freight.model import (
     VerifyLevel,
 )
 from prefect_freight.options import checksummed, plan_options
+from prefect_freight.plan.numbers import format_objects
 from prefect_freight.plan.phases import Phases
 from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
@@ -67,6 +68,7 @@ from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 from prefect_freight.threads import aside
 from prefect_freight.waits import Waits
+from prefect_freight.withdrawal import View
 
 ROUND_TEXT = {
     Round.WITHDRAW: "Taking changed arrays out of view",
@@ -136,6 +138,7 @@ class _Attempt:
         self._runner, self._lock = runner, lock
         self._manifest: Manifest | None = None
         self._plan: Plan | None = None
+        self._view: View | None = None
         self._total = Outcome()
 
     def run(self) -> ExportReport:
@@ -158,19 +161,22 @@ class _Attempt:
         source, destination, job, runner = self._source, self._destination, self._job, self._runner
         manifest = self._manifest = runner.step(write_manifest, source, destination, job)
         plan = self._plan = runner.step(compute_diff, destination, job, manifest)
+        view = self._view = aside(partial(View, destination, job, plan, runner.tell))
         runner.tell(Planned(job, plan))
         for round_ in Round:
             if plan.of(round_):
                 text = ROUND_TEXT[round_]
+                view.before(round_)
                 runner.tell(StepStarted(text))
                 for units in plan.phases(round_):
                     self._move(units)
                 runner.tell(StepEnded(text))
+                view.after(round_)
                 settle(job, plan, round_)
         differences = runner.step(verify_copy, source, destination, job)
         # Or a marker would vouch for what another export is changing already.
         self._lock.check()
-        return runner.step(finish, destination, job, plan, self._total, differences)
+        return runner.step(finish, destination, job, view.noted(plan), self._total, differences)
 
     def _move(self, units: tuple[Unit, ...]) -> None:
         """Move the units of a phase; raises unless all of it is done."""
@@ -196,7 +202,8 @@ class _Attempt:
         # up, see `Lock.release`.)
         self._total += self._runner.stop(grace.left_s(0.5))
         locked = not self._lock.lost(grace.left_s(0.6))
-        record = partial(fail, self._destination, self._job, self._plan, self._total, error)
+        plan = self._view.noted(self._plan) if self._plan and self._view else self._plan
+        record = partial(fail, self._destination, self._job, plan, self._total, error)
         report = grace.spend(
             partial(record, locked=locked), 0.9, otherwise=partial(record, locked=False)
         )
@@ -217,7 +224,7 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
     """
     if outcome.failures:
         first = outcome.failures[0]
-        more = f" and {outcome.failed - 1} more" if outcome.failed > 1 else ""
+        more = f" and {outcome.failed - 1:,} more" if outcome.failed > 1 else ""
         raise IncompleteError(
             f"could not {first.action} {first.key!r}{more}: {first.message}. What was moved is "
             "recorded; run the same command again to move the rest"
@@ -225,8 +232,8 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
     planned = sum(unit.objects for unit in units)
     if outcome.gave_up or outcome.done < planned:
         raise IncompleteError(
-            f"expected {planned} objects to be done, found {outcome.done}. What was moved is "
-            "recorded; run the same command again to move the rest"
+            f"expected {format_objects(planned)} to be done, found {outcome.done:,}. What was "
+            "moved is recorded; run the same command again to move the rest"
         )
 
 

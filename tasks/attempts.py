@@ -16,9 +16,9 @@ class UnitIncompleteError(Exception):
 
     def __str__(self) -> str:
         if not self.outcome.failures:
-            return f"stopped when {self.outcome.done} objects were done"
+            return f"stopped when {self.outcome.done:,} objects were done"
         first, more = self.outcome.failures[0], self.outcome.failed - 1
-        others = f" and {more} more" if more else ""
+        others = f" and {more:,} more" if more else ""
         return f"could not {first.action} {first.key!r}{others}: {first.message}"
 
     __repr__ = __str__  # Prefect logs and stores the repr, and a thousand failures are no message

@@ -7,13 +7,17 @@ import pyarrow as pa
 
 from prefect_freight.control.diff import Diff, DiffPart, read_diff
 from prefect_freight.control.ledger import Ledger
-from prefect_freight.control.manifest import Manifest, read_manifest
+from prefect_freight.control.manifest import Manifest, Part, read_manifest
+from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.part_checksums import (
     CHECKSUM_BYTES,
     NO_CHECKSUM,
+    find_checksums,
+    no_checksums,
     put_checksums,
     read_checksums,
 )
+from prefect_freight.errors import UnsoundError
 from prefect_freight.model import Action, Job
 from prefect_freight.stores import Store
 from prefect_freight.threads import Threads
@@ -38,6 +42,40 @@ def keep_checksums(destination: Store, job: Job) -> None:
         list(pool.map(lambda part: _keep(destination, manifest, part, ledger), borrowed))
     for number, data in _scattered(destination, manifest, diff, parts, ledger):
         put_checksums(destination, job.area, manifest.parts[number], bytes(data))
+
+
+class CheckedReader(ManifestReader):
+    """The manifests at a destination, with checksums: those beside a part, or the ledger's.
+
+    What lies beside a part is gathered from the ledger of the run that put it, and is gathered
+    again, for this reading alone, where it is lost.
+    """
+
+    def _read_checksums(self, area: str, part: Part) -> bytearray:
+        found = find_checksums(self._destination, area, part)
+        if found is None:
+            found = _gathered(self._destination, area, part)
+        return found or no_checksums(part)
+
+
+def _gathered(destination: Store, area: str, wanted: Part) -> bytearray | None:
+    """Return the checksums that a run's ledger has of a part of its manifest; None if it has none.
+
+    That is so of what was there before all records, too: of a base on the user's word.
+    """
+    try:
+        manifest, diff = read_manifest(destination, area), read_diff(destination, area)
+    except UnsoundError:
+        return None
+    if manifest is None or diff is None:
+        return None
+    ledger = Ledger(destination, area, diff.seal)
+    parts = [part for part in diff.parts if part.round.is_copied]
+    for part in parts:
+        if part.is_borrowed and part.key == wanted.key:
+            return bytearray(b"".join(_checksums(ledger, part)))
+    scattered = dict(_scattered(destination, manifest, diff, parts, ledger))
+    return scattered.get(manifest.numbers[wanted.key])
 
 
 def _keep(destination: Store, manifest: Manifest, part: DiffPart, ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ from prefect_freight.control.sealed import Record, read_record, write_record
 from prefect_freight.control.tables import read_table, write_table
 from prefect_freight.control.unsealed import DIFFS, MANIFESTS
 from prefect_freight.control.version1 import diff_from_version1
-from prefect_freight.model import ENTRY_SCHEMA, Plan, Round, Unit
+from prefect_freight.model import ENTRY_SCHEMA, Plan, Round, Unit, Withdrawal
 from prefect_freight.plan.batches import BATCHES_PER_PHASE, batch_totals, plan_units
 from prefect_freight.stores import Store
 
@@ -156,7 +156,8 @@ def _diff(area: str, record: Record, index: Mapping[str, Any]) -> Diff:
     replaced = count, tuple(keys)
     known = index.get("known", 0)
     plan = _plan(parts, index["totals"], index["kept"], notes, replaced, known)
-    plan = replace(plan, is_damaged=index.get("is_damaged", False))
+    withdrawal = Withdrawal(tuple(index.get("withdrawn", ())))
+    plan = replace(plan, is_damaged=index.get("is_damaged", False), withdrawal=withdrawal)
     return Diff(area, parts, plan, record.seal)
 
 
@@ -206,13 +207,15 @@ class DiffWriter:
         notes: Sequence[str] = (),
         replaced: tuple[int, tuple[str, ...]] = (0, ()),
         known: int = 0,
+        withdrawn: tuple[str, ...] = (),
         *,
         is_damaged: bool = False,
     ) -> Diff:
         """Write what is left, and the index; return the diff.
 
         `replaced` is how much of it is not ours, and the first keys of that; `known` is how much
-        need not be done, since the ledgers of unfinished exports have it.
+        need not be done, since the ledgers of unfinished exports have it; `withdrawn` are arrays
+        that are out of view meanwhile.
         """
         for round_, phase in self._pending:
             self._flush(round_, phase)
@@ -220,7 +223,7 @@ class DiffWriter:
         manifest = self._manifest
         notes = (*manifest.notes, *notes)
         plan = _plan(parts, manifest.totals, kept, notes, replaced, known)
-        plan = replace(plan, is_damaged=is_damaged)
+        plan = replace(plan, is_damaged=is_damaged, withdrawal=Withdrawal(withdrawn))
         index = {
             "parts": [part_to_dict(part) for part in parts],
             "kept": kept,
@@ -229,6 +232,7 @@ class DiffWriter:
             "notes": notes,
             "replaced": replaced,
             "is_damaged": is_damaged,
+            "withdrawn": withdrawn,
         }
         # Last, and before anything moves: a run without it has touched nothing.
         seal = write_record(self._destination, f"{manifest.area}/diff/diff.json", index)

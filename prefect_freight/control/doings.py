@@ -72,6 +72,37 @@ def read_doings(
         yield own.select(TOUCHED_SCHEMA.names).cast(TOUCHED_SCHEMA)
 
 
+def count_done(destination: Store, diff: Diff) -> int:
+    """Return how many objects of a diff the run's ledger has as done.
+
+    A batch that was stopped is recorded, too: with what failed of it, and what was not begun.
+    """
+    return sum(
+        record.objects - len(record.failed)
+        for part in diff.parts
+        for _, record in _records_of(destination, diff, part)
+    )
+
+
+def left_to_do(destination: Store, diff: Diff, part: DiffPart, table: pa.Table) -> pa.Table:
+    """Return those rows of a part of a run's diff that its ledger does not have as done.
+
+    The table has the part's keys.
+    """
+    done, _ = _recorded(part, table, dict(_records_of(destination, diff, part)))
+    return table.filter(pc.invert(done))
+
+
+def _records_of(
+    destination: Store, diff: Diff, part: DiffPart
+) -> Iterator[tuple[int, BatchRecord]]:
+    records = Ledger(destination, diff.area).read(part.round, part.numbers)
+    for number, (objects, _) in zip(part.numbers, part.batches, strict=True):
+        # One of another number of objects is of another plan.
+        if number in records and records[number].objects == objects:
+            yield number, records[number]
+
+
 def _recorded(
     part: DiffPart, table: pa.Table, records: dict[int, BatchRecord]
 ) -> tuple[pa.Array, pa.Array]:

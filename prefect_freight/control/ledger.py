@@ -6,6 +6,7 @@ its batch, so a killed run may have moved objects without a record and never the
 """
 
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ class Ledger:
         # A name that all units of the phase share: whoever is first writes it, the others say the
         # same.
         key = f"{self._area}/{BEGUN}/{round_}-{phase}.json"
-        write_record(self._destination, key, {})
+        write_record(self._destination, key, {"at": time.time()})
 
     def read(self, round_: Round, batches: range) -> dict[int, BatchRecord]:
         """Return the records of consecutive batches of a round, by batch number."""
@@ -121,3 +122,13 @@ def begun_phases(destination: Store, area: str) -> set[tuple[Round, int]]:
     names = (key.removeprefix(prefix) for key in list_keys(destination, prefix))
     records = (BEGUN_KEY.fullmatch(name) for name in names)
     return {(Round(record[1]), int(record[2])) for record in records if record}
+
+
+def begun_at(destination: Store, area: str, round_: Round) -> float | None:
+    """Return when a run began a round, in seconds since the epoch; None if that is not known."""
+    try:
+        # Versions that sealed nothing did not say it.
+        record = read_record(destination, f"{area}/{BEGUN}/{round_}-0.json", {})
+    except (UnsoundError, IntegrityError):
+        return None
+    return record.values.get("at") if record else None

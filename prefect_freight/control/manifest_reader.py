@@ -105,7 +105,7 @@ class ManifestReader:
             if "kept" in columns and "kept" not in table.column_names:  # in version 1
                 table = table.append_column("kept", no_rows(table.num_rows)).select(columns)
             if "checksum" in columns:
-                checksums = read_checksums(self._destination, area, part)
+                checksums = self._read_checksums(area, part)
                 table = _with_checksums(table, bytes(checksums))
             self._tables[key, columns] = table
             # A handful: those of the section's areas that are read in turns, and not a whole
@@ -114,6 +114,9 @@ class ManifestReader:
                 self._tables.popitem(last=False)
         self._tables.move_to_end((key, columns))
         return self._tables[key, columns]
+
+    def _read_checksums(self, area: str, part: Part) -> bytearray:
+        return read_checksums(self._destination, area, part)
 
 
 def no_manifest(destination: Store, area: str) -> UnsoundError:

@@ -42,12 +42,23 @@ def add_checksums(
 
 def read_checksums(destination: Store, area: str, part: Part) -> bytearray:
     """Return the checksums of a part's rows; `NO_CHECKSUM` for those that are not known."""
-    key, size = checksums_key(f"{area}/{part.key}"), part.rows * CHECKSUM_BYTES
+    return find_checksums(destination, area, part) or no_checksums(part)
+
+
+def no_checksums(part: Part) -> bytearray:
+    """Return the checksums of a part of which none is known."""
+    return bytearray(part.rows * CHECKSUM_BYTES)
+
+
+def find_checksums(destination: Store, area: str, part: Part) -> bytearray | None:
+    """Return the checksums that lie beside a part; None where none do, or others than were put."""
+    key = checksums_key(f"{area}/{part.key}")
     try:
         data = retrying(lambda: destination.read(key))
     except NotFoundError:
-        return bytearray(size)
+        return None
     if part.digest:
         data, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
-        data = data if seal_of(key, data, part.digest) == seal.hex() else b""
-    return bytearray(data if len(data) == size else size)
+        if seal_of(key, data, part.digest) != seal.hex():
+            return None
+    return bytearray(data) if len(data) == part.rows * CHECKSUM_BYTES else None

@@ -162,7 +162,9 @@ class _Diffing:
         known = self._known_puts + self._recorded_deletes + self._recorded_kept
         replaced = foreign.count, foreign.keys
         damaged = self._state.is_damaged
-        return self._writer.close(kept, notes, replaced, known, is_damaged=damaged)
+        return self._writer.close(
+            kept, notes, replaced, known, preparation.withdrawn, is_damaged=damaged
+        )
 
     def _take_parts(self) -> None:
         for number, part in enumerate(self._manifest.parts):

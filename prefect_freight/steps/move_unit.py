@@ -141,6 +141,8 @@ class _Mover:
             return False
         batch = _Batch(number, entries, earlier)
         self._add(Outcome(skipped=batch.skipped))
+        if batch.skipped:
+            self._on_event(Moved(batch.skipped, batch.skipped_bytes))
         for entry in batch.entries:
             pool.submit(self._move, batch, entry)
         return True
@@ -270,6 +272,7 @@ class _Batch:
             again = set(earlier.failed)
         self.entries = [row for row in rows if row["key"] in again]
         self.skipped = len(rows) - len(self.entries)
+        self.skipped_bytes = self._bytes - sum(row["size"] for row in self.entries)
         self._left = len(self.entries)
         self._failed: list[str] = []
         recorded = earlier.checksums if earlier and len(earlier.checksums) == len(rows) else None

@@ -29,7 +29,7 @@ from prefect_freight.formats.choice import check_format
 from prefect_freight.model import EVERYTHING, Job, OnExisting, Options, Selection, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.keys import first_few
-from prefect_freight.plan.report import plan_export_id
+from prefect_freight.plan.report import foreign_note, plan_export_id
 from prefect_freight.plan.selection import to_text
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
@@ -96,7 +96,8 @@ def _look(
         job = replace(job, is_marked=is_marked(destination, job))
         differences = _compare(source, destination, job)
         if differences is not None and differences.whole:
-            return job, None
+            beside = foreign_note(differences.foreign, differences.foreign_keys)
+            return replace(job, notes=(beside,) if differences.foreign else ()), None
         disturbed = differences is not None and differences.is_only_taken
         # Objects of others beside a whole copy are no fault of its record.
         unsound = unsound if disturbed else earlier[-1]

@@ -117,6 +117,12 @@ def test_the_summary_has_the_four_numbers_snapshot_and_marker() -> None:
     assert "failed" not in text.replace("Objects failed", "")
 
 
+def test_of_a_marker_that_could_not_be_written_the_summary_says_so() -> None:
+    text = summary_markdown(report(marker=""), Outcome(), "the store is gone")
+    assert "| Marker | none: it could not be written |" in text
+    assert "The copy is **not** whole" in text
+
+
 @pytest.mark.parametrize(("marker", "state"), [("A_SUCCESS", "Whole"), ("A_FAILURE", "Not whole")])
 def test_an_export_is_summed_up_in_a_line(marker: str, state: str) -> None:
     assert summary_line(report(marker=marker)) == f"{state}: 1,234 objects, 5.0 MB in 2.0 s"
