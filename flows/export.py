@@ -18,6 +18,7 @@ from prefect_freight.flows.careful import (
     careful,
     refuse_stored_credentials,
 )
+from prefect_freight.flows.ends import ending_plainly
 from prefect_freight.flows.places import (
     open_given_source,
     open_given_store,
@@ -65,6 +66,7 @@ def _run_name() -> str:
 
 
 @careful
+@ending_plainly
 @flow(
     name="export-repo",
     flow_run_name=_run_name,
@@ -133,10 +135,10 @@ def export_repo(
         max_fill_chunks=max_fill_chunks,
         retry_for=retry_for,
     )
-    runner = PrefectRunner(concurrency, get_run_logger())
-    return run_export(
-        open_given_source(source), open_given_store(destination), ref, options, runner
-    )
+    with PrefectRunner(concurrency, get_run_logger()) as runner:
+        return run_export(
+            open_given_source(source), open_given_store(destination), ref, options, runner
+        )
 
 
 def run_export_flow(

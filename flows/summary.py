@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
@@ -50,9 +50,15 @@ def artifact_key(prefix: str, place: str) -> str:
     return f"{prefix}-{slug}"
 
 
-def run_tags(job: Job) -> list[str]:
-    """Return what runs are looked up by."""
-    return [f"format:{job.options.format.value}", f"snapshot:{job.snapshot.id}"]
+def run_tags(tags: Iterable[str], job: Job) -> list[str]:
+    """Return a run's tags with those that it is looked up by: its format and its snapshot.
+
+    Those that an earlier attempt at the same run had set are replaced, since by now the ref may
+    name another snapshot.
+    """
+    own = {"format": job.options.format.value, "snapshot": job.snapshot.id}
+    others = [tag for tag in tags if tag.partition(":")[0] not in own]
+    return [*dict.fromkeys(others), *(f"{name}:{value}" for name, value in own.items())]
 
 
 def plan_text(plan: Plan) -> str:
@@ -69,12 +75,15 @@ def progress_percent(done_objects: int, plan: Plan) -> float:
     return min(100.0, 100.0 * done_objects / plan.objects) if plan.objects else 100.0
 
 
-def progress_text(done_objects: int, plan: Plan, moved_bytes: int, seconds: float) -> str:
-    """Return how far an export is, as a line; `moved_bytes` took `seconds`."""
-    return (
-        f"{done_objects:,} of {plan.objects:,} objects done, {format_bytes(moved_bytes)} moved, "
-        f"{format_rate(moved_bytes, seconds)}"
+def progress_text(outcome: Outcome, plan: Plan, seconds: float) -> str:
+    """Return how far an export is after some seconds, as a line, with the time that is left."""
+    text = (
+        f"{outcome.done:,} of {plan.objects:,} objects done, {format_bytes(outcome.bytes)} moved, "
+        f"{format_rate(outcome.bytes, seconds)}"
     )
+    # What an earlier run had moved took no time, and tells nothing of what is left.
+    now, left = outcome.transferred + outcome.deleted, plan.objects - outcome.done
+    return f"{text}, {format_duration(left * seconds / now)} left" if now and left > 0 else text
 
 
 def summary_line(report: ExportReport) -> str:

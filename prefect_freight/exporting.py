@@ -6,7 +6,7 @@ nowhere else. Each step is a function of small picklable arguments, in a module 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 from prefect_freight.config import StoreConfig
@@ -51,6 +51,7 @@ from prefect_freight.model import (
 )
 from prefect_freight.options import checksummed, plan_options
 from prefect_freight.plan.phases import Phases
+from prefect_freight.plan.report import why_not_whole
 from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
@@ -59,6 +60,7 @@ from prefect_freight.steps.finish import fail, finish, mark_again, report_alread
 from prefect_freight.steps.open_job import look_at_job, open_job
 from prefect_freight.steps.preview import preview
 from prefect_freight.steps.resolve import resolve
+from prefect_freight.steps.take_lock import require_lock, take_lock
 from prefect_freight.steps.verify_copy import verify_copy
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
@@ -101,12 +103,17 @@ def run_export(
     runner.tell(Opened(job))
     if job.already_whole and job.is_marked:
         return _already_whole(destination, job, runner)
-    with hold_lock(waits.unwaiting, runner.tell, lease=lease) as lock:
+
+    def take(take: Callable[[], None]) -> None:
+        runner.step(take_lock, take)
+
+    with hold_lock(waits.unwaiting, runner.tell, take=take, lease=lease) as lock:
         destination = waits.hold(lock)  # all that is written from here on is written under it
         # Looked at again: another export may have ended between the look and the lock.
         job = runner.step(open_job, source, destination, snapshot, options)
         if job.already_whole:
-            mark_again(destination, job)
+            if not job.is_marked:
+                runner.step(mark_again, destination, job)
             return _already_whole(destination, job, runner)
         try:
             return _Attempt(waits, job, runner, lock).run()
@@ -118,7 +125,7 @@ def run_export(
 
 
 def _already_whole(destination: Store, job: Job, runner: Runner) -> ExportReport:
-    report = report_already_whole(destination, job)
+    report = runner.step(report_already_whole, destination, job)
     runner.tell(Ended(report, Outcome()))
     return report
 
@@ -165,23 +172,33 @@ class _Attempt:
                 settle(job, plan, round_)
         differences = runner.step(verify_copy, source, destination, job)
         # Or a marker would vouch for what another export is changing already.
-        self._lock.check()
+        self._check_lock()
         return runner.step(finish, destination, job, plan, self._total, differences)
 
     def _move(self, units: tuple[Unit, ...]) -> None:
         """Move the units of a phase; raises unless all of it is done."""
         phase = Outcome()
-        self._lock.check()
+        self._check_lock()
         for outcome in self._runner.move(self._source, self._destination, self._job, units):
             phase += outcome
             self._total += outcome
             self._runner.tell(UnitEnded(self._total))
-            self._lock.require()  # or the objects that it kept from moving would be the reason
             if outcome.gave_up:
+                # If the lock is lost, or the objects that it kept from moving would be the reason.
+                self._require_lock()
                 break  # the store is gone or full: no other unit is begun
-            self._lock.check()
+            self._check_lock()
         # Planned equals done, or nothing that vouches for it is published.
         require_done(units, phase)
+
+    def _check_lock(self) -> None:
+        if self._lock.lost():
+            self._require_lock()
+
+    def _require_lock(self) -> None:
+        # Only then a step: one that looks each time would be one a unit, all of them well.
+        if self._lock.is_lost:
+            self._runner.step(require_lock, self._lock)
 
     def _fail(self, error: BaseException) -> ExportReport:
         if not isinstance(error, UnsoundError):
@@ -193,7 +210,7 @@ class _Attempt:
         job, plan, total = self._job, self._plan, self._total
         report = fail(self._destination, job, plan, total, error, locked=locked)
         if not isinstance(error, UnsoundError):  # which is not the end yet
-            self._runner.tell(Ended(report, total, str(error) or type(error).__name__))
+            self._runner.tell(Ended(report, total, why_not_whole(error, plan, total)))
         return report
 
 

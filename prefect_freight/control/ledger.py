@@ -7,7 +7,7 @@ its batch, so a killed run may have moved objects without a record and never the
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -70,9 +70,14 @@ class Ledger:
         data = json.dumps({"format_version": FORMAT_VERSION}).encode()
         retrying(lambda: self._destination.write(key, data))
 
-    def read(self, round_: Round, batches: range) -> dict[int, BatchRecord]:
-        """Return the records of consecutive batches of a round, by batch number."""
-        wanted = {self.key(round_, n): n for n in batches}
+    def read(
+        self, round_: Round, batches: range, known: Container[int] = ()
+    ) -> dict[int, BatchRecord]:
+        """Return the records of consecutive batches of a round, by batch number.
+
+        Those of batches that are `known` are not read again.
+        """
+        wanted = {self.key(round_, n): n for n in batches if n not in known}
         # Listed first: at the beginning of an export most records are missing, and asking for each
         # would cost a request per batch.
         keys = [key for key in self._list(round_, batches) if key in wanted]

@@ -84,6 +84,11 @@ class Lock:
             self._read()
         return self._renewals.lost
 
+    @property
+    def is_lost(self) -> bool:
+        """It is known that the lock is not ours; it does not look."""
+        return bool(self._renewals.lost)
+
     def require(self) -> None:
         """Raise `LockedError` if it is known that the lock is not ours; it does not look."""
         if self._renewals.lost:
@@ -143,11 +148,21 @@ class Lock:
                 self._renewals.failed(str(error))
 
 
+type Take = Callable[[Callable[[], None]], None]
+"""Calls what takes the lock: a runner may want to see how long that takes, and that it failed."""
+
+
+def take_at_once(take: Callable[[], None]) -> None:
+    """Take a lock and nothing else."""
+    take()
+
+
 @contextmanager
 def hold_lock(
     destination: Store,
     on_event: OnEvent = ignore_event,
     *,
+    take: Take = take_at_once,
     lease: Lease = LEASE,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = now_s,
@@ -165,12 +180,18 @@ def hold_lock(
     HELD_HERE.add(holder.owner)
     try:
         waiting = _Waiting(destination, holder, on_event, lease, sleep, clock)
-        keys = waiting.acquire(LOCK)
-        lock = Lock(destination, holder, keys, lease, waiting.sent_at, clock)
+        locks: list[Lock] = []
+
+        def acquire() -> None:
+            keys = waiting.acquire(LOCK)
+            locks.append(Lock(destination, holder, keys, lease, waiting.sent_at, clock))
+
         try:
-            yield lock
+            take(acquire)  # which an interrupt may end when the lock is ours already
+            yield locks[0]
         finally:
-            lock.release()
+            for lock in locks:
+                lock.release()
     finally:
         HELD_HERE.discard(holder.owner)
 

@@ -12,7 +12,12 @@ from prefect_freight.errors import FreightError, IncompleteError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.keys import first_few
-from prefect_freight.plan.report import count_not_begun, plan_report, unchecked_note
+from prefect_freight.plan.report import (
+    count_not_begun,
+    plan_report,
+    unchecked_note,
+    why_not_whole,
+)
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Flushing, Store
 from prefect_freight.stores.wrapping import innermost
@@ -91,14 +96,15 @@ def fail(
     """
     if isinstance(error, IncompleteError) and error.report is not None:
         return error.report
-    not_begun = count_not_begun(plan, outcome)
-    notes = (NOT_BEGUN.format(not_begun),) if not_begun else ()
+    not_begun, line = count_not_begun(plan, outcome), why_not_whole(error, plan, outcome)
+    left = (NOT_BEGUN.format(not_begun),) if not_begun else ()
+    # Who ends an export finds what had moved by then in its report too.
+    notes = left if isinstance(error, Exception) else (line, *left)
     report = _report(job, plan, outcome, whole=False, notes=notes)
     if not locked:
         return report
-    line = str(error) if isinstance(error, FreightError) else type(error).__name__
     try:
-        lines = [line, *notes]
+        lines = [line, *left]
         if isinstance(error, UnsoundError):
             # First, and before the repair begins: what is unsound must neither be resumed nor
             # relied on, or the next run would do as this one did.
