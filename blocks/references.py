@@ -3,6 +3,7 @@
 from prefect.exceptions import ObjectNotFound
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks.server import asking_server
 from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.errors import InputError
 
@@ -12,11 +13,12 @@ TYPES: dict[str, type[PlaceBlock]] = {
 }
 
 
+@asking_server()
 def load_reference(reference: str) -> IcechunkRepository | ObjectStore:
     """Return the saved block that a reference names.
 
     Raises `InputError` for a text that is no reference, a type that is none of ours, and a block
-    that nobody saved.
+    that nobody saved; `ServerError` where Prefect's server does not answer.
     """
     slug, slash, name = reference.removeprefix(SCHEME).partition("/")
     if not reference.startswith(SCHEME) or not slash or not name:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prefect_freight.blocks.references import TYPES, reference_to
+from prefect_freight.blocks.server import asking_server
 from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.config import read_yaml
 from prefect_freight.errors import ConfigError
@@ -29,12 +30,13 @@ def register_file(path: str | os.PathLike[str]) -> list[str]:
     """Save all blocks that a YAML file describes, in place of those of the same name.
 
     Returns their references. Raises `ConfigError`, which names block and key and never a value,
-    before anything is saved.
+    before anything is saved, and `ServerError` where Prefect's server does not answer.
     """
     # All are parsed before the first is saved: a file with an error in it changes nothing.
     blocks = list(parse_blocks(read_yaml(path), str(path)))
-    for name, block in blocks:
-        block.save(name, overwrite=True)
+    with asking_server():
+        for name, block in blocks:
+            block.save(name, overwrite=True)
     return [reference_to(block, name) for name, block in blocks]
 
 

@@ -11,6 +11,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BeforeValidator, Field
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks.server import asking_server
 from prefect_freight.config import StoreConfig
 from prefect_freight.exporting import run_export
 from prefect_freight.flows.careful import (
@@ -152,15 +153,19 @@ def run_export_flow(
     """Run `export_repo` in this process, with credentials that Prefect's server never sees.
 
     Where no server is configured, Prefect's embedded one starts, and gets the time that it needs.
-    Raises what `prefect_freight.exporting.export` raises.
+    Raises what `prefect_freight.exporting.export` raises, and `ServerError` where the server that
+    is configured does not answer.
     """
     refuse_credentials(source)
     refuse_credentials(destination)
     # A block passed as an object stays in this process; Prefect stores its fields masked.
     given_source = source_block(source, source_config) if source_config else source
     given_destination = ObjectStore.from_config(destination, config) if config else destination
-    with temporary_settings(
-        set_defaults={PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_S}
+    with (
+        temporary_settings(
+            set_defaults={PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_S}
+        ),
+        asking_server(),
     ):
         report: ExportReport = export_repo(given_source, given_destination, **options)
         return report

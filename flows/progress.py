@@ -54,7 +54,7 @@ class Progress:
         if outcome.done < self._done and not last:
             return
         now, moved = self._clock(), outcome.done > self._done
-        text = progress_text(outcome, self._plan, now - self._began)
+        text = progress_text(outcome, self._plan, now - self._began, ended=last)
         if last or now - self._line_at >= LINE_EVERY_S:
             self._line_at = now
             self._log.info(text)

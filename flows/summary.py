@@ -75,12 +75,17 @@ def progress_percent(done_objects: int, plan: Plan) -> float:
     return min(100.0, 100.0 * done_objects / plan.objects) if plan.objects else 100.0
 
 
-def progress_text(outcome: Outcome, plan: Plan, seconds: float) -> str:
-    """Return how far an export is after some seconds, as a line, with the time that is left."""
+def progress_text(outcome: Outcome, plan: Plan, seconds: float, *, ended: bool = False) -> str:
+    """Return how far an export is after some seconds, as a line.
+
+    Unless it has ended there, well or not, with the time that is left.
+    """
     text = (
         f"{outcome.done:,} of {plan.objects:,} objects done, {format_bytes(outcome.bytes)} moved, "
         f"{format_rate(outcome.bytes, seconds)}"
     )
+    if ended:
+        return text
     # What an earlier run had moved took no time, and tells nothing of what is left.
     now, left = outcome.transferred + outcome.deleted, plan.objects - outcome.done
     return f"{text}, {format_duration(left * seconds / now)} left" if now and left > 0 else text
@@ -117,8 +122,8 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
         parts.insert(2, f"> {_cell(reason)}")
     if outcome.failures:
         parts += ["## What failed", _failures(outcome)]
-    if report.notes:
-        parts += ["## Notes", "\n".join(f"- {_cell(note)}" for note in report.notes)]
+    if notes := [note for note in report.notes if note != reason]:
+        parts += ["## Notes", "\n".join(f"- {_cell(note)}" for note in notes)]
     if not report.whole:
         parts.append("Run the same export again: it moves only what is missing.")
     return "\n\n".join(parts) + "\n"

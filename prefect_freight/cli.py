@@ -238,6 +238,7 @@ def register(file: str) -> None:
     """Save the blocks that the YAML file FILE describes to the Prefect server."""
     from prefect_freight.blocks.register import register_file
 
+    _tell_of_server()
     for reference in register_file(file):
         click.echo(reference)
 
@@ -342,6 +343,7 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
 def _export_as_flow(source: str, destination: str, **options: Any) -> "ExportReport":
     from prefect_freight.flows.export import run_export_flow
 
+    _tell_of_server()
     return run_export_flow(source, destination, **options)
 
 
@@ -351,7 +353,16 @@ def _resolved(place: str) -> Any:
         return place
     from prefect_freight.blocks.references import load_reference
 
+    _tell_of_server()
     return load_reference(place).open()
+
+
+def _tell_of_server() -> None:
+    """Say so where Prefect starts a server by itself: what is stored is not where others look."""
+    from prefect_freight.blocks.server import temporary_server
+
+    if text := temporary_server():
+        click.echo(f"note: {text}.", err=True)
 
 
 def _show(report: "ExportReport", *, as_json: bool) -> None:

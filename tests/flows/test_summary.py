@@ -108,6 +108,11 @@ def test_progress_says_objects_bytes_and_rate() -> None:
     assert said == "1,500 of 3,000 objects done, 4.0 MB moved, 2.0 MB/s, 2.0 s left"
 
 
+def test_of_an_export_that_has_ended_no_time_is_left() -> None:
+    said = progress_text(Outcome(1500, 4_000_000), Plan((), 3000, 0), 2.0, ended=True)
+    assert said == "1,500 of 3,000 objects done, 4.0 MB moved, 2.0 MB/s"
+
+
 @pytest.mark.parametrize(
     ("outcome", "end"),
     [
