@@ -30,7 +30,7 @@ def asset_key(url: str) -> str:
     Prefect refuses in a key; a digest tells apart what looks alike without them.
 
     >>> asset_key("icechunk+s3://bucket/weather"), asset_key("s3://bucket/a b")
-    ('s3://bucket/weather', 's3://bucket/a-b-f86f93')
+    ('s3://bucket/weather', 's3://bucket/a-b-73e04c')
     """
     place = re.sub(r"^[a-z]+\+(?=[a-z0-9]+:)", "", url)
     if not re.match(r"[a-z0-9]+://", place):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faulty import FaultyObjectStore
 from fixtures_prefect import PrefectServer
+from told import percent
 
 from prefect_freight.errors import AccessError, IncompleteError, TransientError
 from prefect_freight.flows import export_repo
@@ -102,6 +103,9 @@ def test_a_terminated_run_leaves_the_marker_of_a_failure_and_can_go_on(
     assert reason.startswith(f"cancelled when {moved} of ")
     assert reason.endswith(f" objects were done, {size} moved")
     assert told["notes"] == [reason, not_begun]
+    done = percent(f"file://{copy}")
+    assert done is not None  # where it stopped
+    assert done == pytest.approx(100 * moved / (moved + told["objects_not_begun"]))
     assert not_begun.endswith("objects were not begun")
     assert not (copy / ".freight" / "lock").exists()
     report = export_repo(str(weather), str(copy))
