@@ -104,10 +104,10 @@ def run_export(
     if job.already_whole and job.is_marked:
         return _already_whole(destination, job, runner)
 
-    def take(take: Callable[[], None]) -> None:
+    def in_a_step(take: Callable[[], None]) -> None:
         runner.step(take_lock, take)
 
-    with hold_lock(waits.unwaiting, runner.tell, take=take, lease=lease) as lock:
+    with hold_lock(waits.unwaiting, runner.tell, take=in_a_step, lease=lease) as lock:
         destination = waits.hold(lock)  # all that is written from here on is written under it
         # Looked at again: another export may have ended between the look and the lock.
         job = runner.step(open_job, source, destination, snapshot, options)
