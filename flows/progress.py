@@ -14,8 +14,8 @@ from prefect_freight.events import Logger
 from prefect_freight.flows.summary import artifact_key, progress_percent, progress_text
 from prefect_freight.model import Job, Outcome, Plan
 
-LOOK_EVERY_S = 1.5
-"""An update of the artifact takes Prefect 18 ms, and its server serves other flows too."""
+LOOK_EVERY_S = 1.8
+"""No more often: an update of the artifact takes Prefect 18 ms, and leaves an event there."""
 LINE_EVERY_S = 10.0
 LOOKING_SHARE = 0.05
 """Of the time, at most: across processes a look is a listing of the ledger."""
