@@ -42,6 +42,7 @@ from prefect_freight.stores.credentials import (
     refuse_credentials,
     without_credentials,
 )
+from prefect_freight.threads import aside
 
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=WORKERS)
 Place = Annotated[str, Field(json_schema_extra={"pattern": PLACE_PATTERN})]
@@ -136,10 +137,9 @@ def export_repo(
         max_fill_chunks=max_fill_chunks,
         retry_for=retry_for,
     )
+    opened = aside(lambda: (open_given_source(source), open_given_store(destination)))
     with PrefectRunner(concurrency, get_run_logger()) as runner:
-        return run_export(
-            open_given_source(source), open_given_store(destination), ref, options, runner
-        )
+        return run_export(*opened, ref, options, runner)
 
 
 def run_export_flow(

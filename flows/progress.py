@@ -3,8 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import copy_context
+from contextlib import contextmanager, suppress
 from typing import cast
 from uuid import UUID
 
@@ -13,13 +12,14 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect_freight.events import Logger
 from prefect_freight.flows.summary import artifact_key, progress_percent, progress_text
 from prefect_freight.model import Job, Outcome, Plan
+from prefect_freight.threads import begin
 
 LOOK_EVERY_S = 1.8
 """No more often: an update of the artifact takes Prefect 18 ms, and leaves an event there."""
 LINE_EVERY_S = 10.0
 LOOKING_SHARE = 0.05
 """Of the time, at most: across processes a look is a listing of the ledger."""
-LEAVE_WITHIN_S = 5.0
+LEAVE_WITHIN_S = 1.0
 
 
 @contextmanager
@@ -71,18 +71,13 @@ class Following:
     def __init__(self, progress: Progress, so_far: Callable[[], Outcome], log: Logger) -> None:
         self._progress, self._so_far, self._log = progress, so_far, log
         self._ended = threading.Event()
-        # In this context, which knows Prefect's settings. A request to its server may hang, and is
-        # not waited for at the process's end.
-        target, run = copy_context(), self._follow
-        self._thread = threading.Thread(
-            target=lambda: target.run(run), name="freight-progress", daemon=True
-        )
-        self._thread.start()
+        self._over = begin(self._follow, "freight-progress")
 
     def end(self) -> None:
         """Show nothing more."""
         self._ended.set()
-        self._thread.join(LEAVE_WITHIN_S)
+        with suppress(TimeoutError):  # a request to Prefect's server that hangs is left alone
+            self._over.result(LEAVE_WITHIN_S)
 
     def _follow(self) -> None:
         pause_s = LOOK_EVERY_S

@@ -1,5 +1,6 @@
 """Prefect's runner: steps are tasks, units are task runs, and events are what its UI shows."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Self, cast
@@ -80,17 +81,22 @@ class PrefectRunner:
             for future in as_completed(futures):
                 yield self._take(future)
 
-    def stop(self) -> Outcome:
+    def stop(self, within_s: float | None = None) -> Outcome:
         """End the units under way, and begin none of those that wait for a worker."""
+        deadline = None if within_s is None else time.monotonic() + within_s
+
+        def left_s() -> float | None:
+            return None if deadline is None else max(0.0, deadline - time.monotonic())
+
         # All are told before any is waited for, or the last would move on meanwhile.
         for _, attempts in self._under_way.values():
             attempts.stop_soon()
-        total = sum((attempts.stop() for _, attempts in self._under_way.values()), Outcome())
+        ends = [attempts.stop(left_s()) for _, attempts in self._under_way.values()]
         # Units elsewhere cannot be stopped, and are not asked for either: their store may be what
         # has failed. What was seen of them last is what is known.
-        total += self._elsewhere()
+        ends.append(self._elsewhere())
         self._under_way.clear()
-        return total
+        return sum(ends, Outcome())
 
     def tell(self, event: Event) -> None:
         """Show an event in the log, as an artifact, or as tags."""
