@@ -7,6 +7,8 @@ as zarr-python writes it, and xarray's conventions for both.
 """
 
 import json
+import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -221,9 +223,11 @@ def _dimensions(document: Mapping[str, Any], ndim: int) -> tuple[dict[str, Any],
 
 def _explained[T](kind: str, path: str, format_: Format, plan: Callable[[], T]) -> T:
     """Return the plan; name node and cure in its errors."""
-    cure = "Leave it out of the export, or rewrite it in the source"
+    # Of a group with all that it has, or it would stay for the sake of that.
+    pattern = f"^{re.escape(path)}{'$' if kind == 'array' else '(/|$)'}"
+    cure = f"Leave it out with --exclude {shlex.quote(pattern)}, or rewrite it in the source"
     if format_ is Format.ZARR2:
-        cure = "Export with --format zarr3, which keeps it as it is, or rewrite it in the source"
+        cure = f"Export with --format zarr3, which keeps it as it is. {cure}"
     try:
         return plan()
     except UnsupportedNodeError as err:

@@ -14,8 +14,16 @@ from prefect_freight.formats.zarr.consolidated import CONSOLIDATED_KEY, plan_con
 from prefect_freight.formats.zarr.documents import TargetArray, TargetGroup, plan_array, plan_group
 from prefect_freight.formats.zarr.filling import Filling
 from prefect_freight.formats.zarr.names import METADATA
+from prefect_freight.formats.zarr.selecting import select_nodes
 from prefect_freight.formats.zarr.withdraw import reading_of
-from prefect_freight.model import MAX_FILL_CHUNKS, Format, Round, Snapshot
+from prefect_freight.model import (
+    EVERYTHING,
+    MAX_FILL_CHUNKS,
+    Format,
+    Round,
+    Selection,
+    Snapshot,
+)
 from prefect_freight.plan.entries import digest, inline_entries
 from prefect_freight.plan.sections import Stretch, TextPositions
 from prefect_freight.sources import Node, ZarrSource
@@ -25,10 +33,10 @@ MAX_DEPTH = 9999
 
 
 class ZarrLayout:
-    """All nodes as the format has them; what it cannot express is refused when this is made.
+    """The selected nodes as the format has them; it refuses to be made of what that cannot express.
 
-    Raises what `plan_array` and `plan_group` raise; `entries` too, where more missing chunks than
-    `max_fill_chunks` would have to be written out.
+    Raises what `select_nodes`, `plan_array` and `plan_group` raise; `entries` too, where more
+    missing chunks than `max_fill_chunks` would have to be written out.
     """
 
     def __init__(
@@ -37,10 +45,12 @@ class ZarrLayout:
         snapshot: Snapshot,
         format_: Format,
         max_fill_chunks: int = MAX_FILL_CHUNKS,
+        selection: Selection = EVERYTHING,
     ) -> None:
         self._source, self._snapshot, self._format = source, snapshot, format_
         self._filling = Filling(max_fill_chunks)
-        nodes = source.read_nodes(snapshot)
+        # Before anything is planned: what the format cannot express may just be left out.
+        nodes, self._notes = select_nodes(source.read_nodes(snapshot), selection, snapshot)
         self._targets = [_plan(node, format_) for node in nodes]
         self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
         contents = {node.path: node.content for node in nodes}
@@ -50,8 +60,8 @@ class ZarrLayout:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the format could not express of the nodes."""
-        return tuple(note for target in self._targets for note in target.notes)
+        """What the format could not express of the nodes, and what selected none."""
+        return (*self._notes, *(note for target in self._targets for note in target.notes))
 
     @property
     def totals(self) -> dict[str, int]:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 
+from prefect_freight.formats.zarr.selecting import select_nodes
 from prefect_freight.formats.zarr.view import ZarrView
-from prefect_freight.model import Format, Job
+from prefect_freight.model import EVERYTHING, Format, Job
 from prefect_freight.plan.differences import Differences
 from prefect_freight.sources import ZarrSource
 from prefect_freight.stores import Store
@@ -21,11 +22,19 @@ BLOCK_BYTES = 64 * 2**20
 def compare_arrays(
     source: ZarrSource, destination: Store, job: Job, differences: Differences
 ) -> None:
-    """Add each array of which a block decodes to other values in the copy than in the source."""
+    """Add each array of the copy of which a block decodes to other values than in the source."""
     wanted = source.open_zarr(job.snapshot)
     version: Literal[2, 3] = 2 if job.options.format is Format.ZARR2 else 3
     view = ZarrView(destination)
+    # Read again only where not all of them are wanted.
+    selected = None
+    if job.options.selection != EVERYTHING:
+        nodes = source.read_nodes(job.snapshot)
+        kept, _ = select_nodes(nodes, job.options.selection, job.snapshot)
+        selected = {node.path for node in kept}
     for path, array in _arrays(wanted):
+        if selected is not None and path not in selected:
+            continue
         try:
             copy = zarr.open_array(view, path=path, mode="r", zarr_format=version)
             wrong = _first_difference(array, copy)
