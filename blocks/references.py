@@ -5,6 +5,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks.server import asking_server
 from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.blocks.store_credentials import SCHEME
 from prefect_freight.errors import ConfigError, InputError
@@ -14,11 +15,13 @@ TYPES: dict[str, type[PlaceBlock]] = {
 }
 
 
+@asking_server()
 def load_reference(reference: str) -> IcechunkRepository | ObjectStore:
     """Return the saved block that a reference names.
 
     Raises `InputError` for a text that is no reference, a type that is none of ours, and a block
-    that nobody saved; `ConfigError` for one that cannot be used here.
+    that nobody saved; `ConfigError` for one that cannot be used here; `ServerError` where Prefect's
+    server does not answer.
     """
     slug, slash, name = reference.removeprefix(SCHEME).partition("/")
     if not reference.startswith(SCHEME) or not slash or not name:

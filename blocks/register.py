@@ -25,6 +25,7 @@ from typing import Any
 from prefect.blocks.core import Block
 
 from prefect_freight.blocks.references import TYPES, reference_to
+from prefect_freight.blocks.server import asking_server
 from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.blocks.store_credentials import StoreCredentials, load_credentials
 from prefect_freight.config import read_yaml
@@ -44,13 +45,15 @@ def register_file(path: str | os.PathLike[str]) -> list[str]:
     """Save all blocks that a YAML file describes, in place of those of the same name.
 
     Returns their references. Raises `ConfigError`, which names block and key and never a value,
-    before anything is saved.
+    before anything is saved, and `ServerError` where Prefect's server does not answer.
     """
     # All are parsed before the first is saved: a file with an error in it changes nothing.
-    blocks = list(parse_blocks(read_yaml(path), str(path)))
-    # Credentials first: a place refers to them by the id that they get when they are saved.
-    for name, block in sorted(blocks, key=lambda item: isinstance(item[1], PlaceBlock)):
-        block.save(name, overwrite=True)
+    document = read_yaml(path)
+    with asking_server():
+        blocks = list(parse_blocks(document, str(path)))
+        # Credentials first: a place refers to them by the id that they get when they are saved.
+        for name, block in sorted(blocks, key=lambda item: isinstance(item[1], PlaceBlock)):
+            block.save(name, overwrite=True)
     return [reference_to(block, name) for name, block in blocks]
 
 

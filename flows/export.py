@@ -11,6 +11,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BeforeValidator, Field
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks.server import asking_server
 from prefect_freight.config import StoreConfig
 from prefect_freight.exporting import run_export
 from prefect_freight.flows.careful import (
@@ -18,6 +19,7 @@ from prefect_freight.flows.careful import (
     careful,
     refuse_stored_credentials,
 )
+from prefect_freight.flows.ends import ending_plainly
 from prefect_freight.flows.places import (
     open_given_source,
     open_given_store,
@@ -67,6 +69,7 @@ def _run_name() -> str:
 
 
 @careful
+@ending_plainly
 @flow(
     name="export-repo",
     flow_run_name=_run_name,
@@ -156,9 +159,9 @@ def export_repo(
         bandwidth=bandwidth,
         rate_limit=rate_limit,
     )
-    runner = PrefectRunner(concurrency, get_run_logger())
     opened = aside(lambda: (open_given_source(source), open_given_store(destination)))
-    return run_export(*opened, ref, options, runner)
+    with PrefectRunner(concurrency, get_run_logger()) as runner:
+        return run_export(*opened, ref, options, runner)
 
 
 def run_export_flow(
@@ -172,15 +175,19 @@ def run_export_flow(
     """Run `export_repo` in this process, with credentials that Prefect's server never sees.
 
     Where no server is configured, Prefect's embedded one starts, and gets the time that it needs.
-    Raises what `prefect_freight.exporting.export` raises.
+    Raises what `prefect_freight.exporting.export` raises, and `ServerError` where the server that
+    is configured does not answer.
     """
     refuse_credentials(source)
     refuse_credentials(destination)
     # A block passed as an object stays in this process; Prefect stores its fields masked.
     given_source = source_block(source, source_config) if source_config else source
     given_destination = ObjectStore.from_config(destination, config) if config else destination
-    with temporary_settings(
-        set_defaults={PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_S}
+    with (
+        temporary_settings(
+            set_defaults={PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_S}
+        ),
+        asking_server(),
     ):
         report: ExportReport = export_repo(given_source, given_destination, **options)
         return report

@@ -1,17 +1,17 @@
 """The verification of a copy as a flow: `prefect_freight.verifying`, run by Prefect."""
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
-from prefect.states import Failed
 from prefect.utilities.annotations import quote
 from pydantic import BeforeValidator
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
-from prefect_freight.errors import FreightError, IntegrityError
+from prefect_freight.errors import IntegrityError
 from prefect_freight.flows.careful import careful, refuse_stored_credentials
+from prefect_freight.flows.ends import ending_plainly
 from prefect_freight.flows.export import Place, as_text
 from prefect_freight.flows.findings import (
     verification_line,
@@ -41,6 +41,7 @@ def verify(destination: Store, source: Source | None, values: bool) -> Verificat
 
 
 @careful
+@ending_plainly
 @flow(name="verify-export", flow_run_name=_run_name)
 def verify_export(
     destination: Annotated[ObjectStore | Place, BeforeValidator(as_text)],
@@ -62,21 +63,16 @@ def verify_export(
             recorded a checksum of with the source's bytes. None compares with what was recorded.
         values: Decode source and copy, and compare the values.
     """
-    try:
-        refuse_stored_credentials(source, destination)
-        opened = None if source is None else open_given_source(source)
-        # Quoted: or Prefect would look for futures in them.
-        compare: Any = verify
-        verification: Verification = compare(
-            quote(open_given_store(destination)), quote(opened), values
-        )
-        _show(verification)
-        if not verification.whole:
-            raise IntegrityError(verification_message(verification))
-    except FreightError as error:
-        # As a state, whose message is the error's alone; who calls the flow gets the error.
-        failed: Any = Failed(message=str(error), data=error)
-        return cast("Verification", failed)
+    refuse_stored_credentials(source, destination)
+    opened = None if source is None else open_given_source(source)
+    # Quoted: or Prefect would look for futures in them.
+    compare: Any = verify
+    verification: Verification = compare(
+        quote(open_given_store(destination)), quote(opened), values
+    )
+    _show(verification)
+    if not verification.whole:
+        raise IntegrityError(verification_message(verification))
     return verification
 
 

@@ -282,6 +282,7 @@ def register(file: str) -> None:
     """Save the blocks that the YAML file FILE describes to the Prefect server."""
     from prefect_freight.blocks.register import register_file
 
+    _tell_of_server()
     for reference in register_file(file):
         click.echo(reference)
 
@@ -388,6 +389,7 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
 def _export_as_flow(source: str, destination: str, **options: Any) -> "ExportReport":
     from prefect_freight.flows.export import run_export_flow
 
+    _tell_of_server()
     return run_export_flow(source, destination, **options)
 
 
@@ -397,6 +399,7 @@ def _resolved(place: str) -> Any:
         return place
     from prefect_freight.blocks.references import load_reference
 
+    _tell_of_server()
     return load_reference(place).open()
 
 
@@ -406,6 +409,14 @@ def _tell_more(report: "ExportReport") -> None:
 
     for note in (*report.notes, marker_text(report)):
         click.echo(f"note: {note}", err=True)
+
+
+def _tell_of_server() -> None:
+    """Say so where Prefect starts a server by itself: what is stored is not where others look."""
+    from prefect_freight.blocks.server import temporary_server
+
+    if text := temporary_server():
+        click.echo(f"note: {text}.", err=True)
 
 
 def _show(report: "ExportReport", *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ The tree::
     │       └── OccupiedError    what is not ours lies where the copy is to be
     ├── AccessError              fix the credentials, the bucket or the permissions
     │   └── NoSuchBucketError
+    ├── ServerError              start Prefect's server, or correct its address
     ├── NotFoundError            an object that must be there is not
     ├── LockedError              another export is under way; wait until it has ended
     ├── StorageFullError         make room and run the same command again
@@ -92,6 +93,12 @@ class NoSuchBucketError(AccessError):
     """The bucket does not exist."""
 
     kind: ClassVar[str] = "no-such-bucket"
+
+
+class ServerError(FreightError):
+    """Prefect's server does not answer at its address."""
+
+    kind: ClassVar[str] = "prefect-server"
 
 
 class NotFoundError(FreightError):

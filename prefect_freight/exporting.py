@@ -6,7 +6,7 @@ nowhere else. Each step is a function of small picklable arguments, in a module 
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import PurePath
 
@@ -54,6 +54,7 @@ from prefect_freight.model import (
 from prefect_freight.options import checksummed, plan_options
 from prefect_freight.plan.numbers import format_objects
 from prefect_freight.plan.phases import Phases
+from prefect_freight.plan.report import why_not_whole
 from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
@@ -62,6 +63,7 @@ from prefect_freight.steps.finish import fail, finish, mark_again, report_alread
 from prefect_freight.steps.open_job import look_at_job, open_job
 from prefect_freight.steps.preview import preview
 from prefect_freight.steps.resolve import resolve
+from prefect_freight.steps.take_lock import require_lock, take_lock
 from prefect_freight.steps.verify_copy import verify_copy
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
@@ -107,12 +109,17 @@ def run_export(
     runner.tell(Opened(job))
     if job.already_whole and job.is_marked:
         return _already_whole(destination, job, runner)
-    with hold_lock(waits.unwaiting, runner.tell, lease=lease) as lock:
+
+    def in_a_step(take: Callable[[], None]) -> None:
+        runner.step(take_lock, take)
+
+    with hold_lock(waits.unwaiting, runner.tell, take=in_a_step, lease=lease) as lock:
         destination = waits.hold(lock)  # all that is written from here on is written under it
         # Looked at again: another export may have ended between the look and the lock.
         job = runner.step(open_job, source, destination, snapshot, options)
         if job.already_whole:
-            aside(partial(mark_again, destination, job))
+            if not job.is_marked:
+                runner.step(mark_again, destination, job)
             return _already_whole(destination, job, runner)
         try:
             return _Attempt(waits, job, runner, lock).run()
@@ -124,7 +131,7 @@ def run_export(
 
 
 def _already_whole(destination: Store, job: Job, runner: Runner) -> ExportReport:
-    report = aside(partial(report_already_whole, destination, job))
+    report = runner.step(report_already_whole, destination, job)
     runner.tell(Ended(report, Outcome()))
     return report
 
@@ -175,23 +182,33 @@ class _Attempt:
                 settle(job, plan, round_)
         differences = runner.step(verify_copy, source, destination, job)
         # Or a marker would vouch for what another export is changing already.
-        self._lock.check()
+        self._check_lock()
         return runner.step(finish, destination, job, view.noted(plan), self._total, differences)
 
     def _move(self, units: tuple[Unit, ...]) -> None:
         """Move the units of a phase; raises unless all of it is done."""
         phase = Outcome()
-        self._lock.check()
+        self._check_lock()
         for outcome in self._runner.move(self._source, self._destination, self._job, units):
             phase += outcome
             self._total += outcome
             self._runner.tell(UnitEnded(self._total))
-            self._lock.require()  # or the objects that it kept from moving would be the reason
             if outcome.gave_up:
+                # If the lock is lost, or the objects that it kept from moving would be the reason.
+                self._require_lock()
                 break  # the store is gone or full: no other unit is begun
-            self._lock.check()
+            self._check_lock()
         # Planned equals done, or nothing that vouches for it is published.
         require_done(units, phase)
+
+    def _check_lock(self) -> None:
+        if self._lock.lost():
+            self._require_lock()
+
+    def _require_lock(self) -> None:
+        # Only then a step: one that looks each time would be one a unit, all of them well.
+        if self._lock.is_lost:
+            self._runner.step(require_lock, self._lock)
 
     def _fail(self, error: BaseException) -> ExportReport:
         grace = Grace(error)
@@ -208,7 +225,8 @@ class _Attempt:
             partial(record, locked=locked), 0.9, otherwise=partial(record, locked=False)
         )
         if not isinstance(error, UnsoundError):  # which is not the end yet
-            ended = Ended(report, self._total, str(error) or type(error).__name__)
+            reason = why_not_whole(error, self._plan, self._total)
+            ended = Ended(report, self._total, reason)
             grace.spend(partial(self._runner.tell, ended), 1.0, otherwise=lambda: None)
         if grace.is_short:
             self._waits.forbid()  # a step that nobody waits for any more would read on

@@ -7,7 +7,7 @@ its batch, so a killed run may have moved objects without a record and never the
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from prefect_freight.control.sealed import Record, read_record, write_record
@@ -73,9 +73,14 @@ class Ledger:
         key = f"{self._area}/{BEGUN}/{round_}-{phase}.json"
         write_record(self._destination, key, {"at": time.time()})
 
-    def read(self, round_: Round, batches: range) -> dict[int, BatchRecord]:
-        """Return the records of consecutive batches of a round, by batch number."""
-        wanted = {self.key(round_, n): n for n in batches}
+    def read(
+        self, round_: Round, batches: range, known: Container[int] = ()
+    ) -> dict[int, BatchRecord]:
+        """Return the records of consecutive batches of a round, by batch number.
+
+        Those of batches that are `known` are not read again.
+        """
+        wanted = {self.key(round_, n): n for n in batches if n not in known}
         # Listed first: at the beginning of an export most records are missing, and asking for each
         # would cost a request per batch.
         keys = [key for key in self._list(round_, batches) if key in wanted]

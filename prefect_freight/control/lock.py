@@ -89,6 +89,11 @@ class Lock:
             aside(self._read, within_s)
         return self._renewals.lost
 
+    @property
+    def is_lost(self) -> bool:
+        """It is known that the lock is not ours; it does not look."""
+        return bool(self._renewals.lost)
+
     def require(self) -> None:
         """Raise `LockedError` if it is known that the lock is not ours; it does not look."""
         if self._renewals.lost:
@@ -167,11 +172,21 @@ class Lock:
                 self._renewals.failed("another replaced it")
 
 
+type Take = Callable[[Callable[[], None]], None]
+"""Calls what takes the lock: a runner may want to see how long that takes, and that it failed."""
+
+
+def take_at_once(take: Callable[[], None]) -> None:
+    """Take a lock and nothing else."""
+    take()
+
+
 @contextmanager
 def hold_lock(
     destination: Store,
     on_event: OnEvent = ignore_event,
     *,
+    take: Take = take_at_once,
     lease: Lease = LEASE,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = now_s,
@@ -188,10 +203,18 @@ def hold_lock(
     # lock for one that its export has left behind.
     HELD_HERE.add(holder.owner)
     waiting = _Waiting(destination, holder, on_event, lease, sleep, clock)
+    keys: list[str] = []
+
+    def acquire() -> None:
+        keys.extend(aside(lambda: waiting.acquire(LOCK)))
+
     try:
-        keys = aside(lambda: waiting.acquire(LOCK))
+        take(acquire)
     except BaseException:
         waiting.give_up()
+        if keys:  # whoever called it was interrupted when it was ours already
+            with suppress(FreightError, TimeoutError):
+                aside(lambda: destination.delete(keys), RELEASE_S)
         HELD_HERE.discard(holder.owner)
         raise
     lock = Lock(destination, holder, keys, lease, waiting.sent_at, clock)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from prefect_freight.errors import FreightError
 from prefect_freight.model import (
     EVERYTHING,
     ExportReport,
@@ -18,7 +19,7 @@ from prefect_freight.model import (
     Withdrawal,
 )
 from prefect_freight.plan.keys import first_few
-from prefect_freight.plan.numbers import format_duration, format_objects
+from prefect_freight.plan.numbers import format_bytes, format_duration, format_objects
 
 KEYS_IN_NOTE = 5
 
@@ -140,6 +141,25 @@ def plan_report(
         seconds_withdrawn=round(_seconds_withdrawn(withdrawal, ended_at), 3),
         objects_not_begun=0 if whole else count_not_begun(plan, outcome),
         selection=job.options.selection,
+    )
+
+
+def why_not_whole(error: BaseException, plan: Plan | None, outcome: Outcome) -> str:
+    """Return what is said of why an export ended, with what was done if somebody ended it.
+
+    >>> why_not_whole(KeyboardInterrupt(), Plan((), 300, 0), Outcome(100, 2000))
+    'interrupted when 100 of 300 objects were done, 2.0 kB moved'
+    """
+    if isinstance(error, Exception):
+        return str(error) if isinstance(error, FreightError) else type(error).__name__
+    # No error at all: somebody wants it to end. What else than Ctrl-C asks for that (a runner's own
+    # signal, the interpreter's exit) has a name that says nothing to whoever asked.
+    word = "interrupted" if isinstance(error, KeyboardInterrupt) else "cancelled"
+    if plan is None:
+        return f"{word} before anything was moved"
+    return (
+        f"{word} when {outcome.done:,} of {plan.objects:,} objects were done, "
+        f"{format_bytes(outcome.bytes)} moved"
     )
 
 

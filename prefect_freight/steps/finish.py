@@ -13,7 +13,13 @@ from prefect_freight.errors import FreightError, IncompleteError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.numbers import format_objects
-from prefect_freight.plan.report import count_not_begun, foreign_note, plan_report, unchecked_note
+from prefect_freight.plan.report import (
+    count_not_begun,
+    foreign_note,
+    plan_report,
+    unchecked_note,
+    why_not_whole,
+)
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Flushing, Store
 from prefect_freight.stores.wrapping import innermost
@@ -93,16 +99,17 @@ def fail(
     """
     if isinstance(error, IncompleteError) and error.report is not None:
         return error.report
-    not_begun = count_not_begun(plan, outcome)
-    notes = (NOT_BEGUN.format(format_objects(not_begun)),) if not_begun else ()
+    not_begun, line = count_not_begun(plan, outcome), why_not_whole(error, plan, outcome)
+    left = (NOT_BEGUN.format(format_objects(not_begun)),) if not_begun else ()
+    # Who ends an export finds what had moved by then in its report too.
+    notes = left if isinstance(error, Exception) else (line, *left)
     report = _report(job, plan, outcome, whole=False, notes=notes)
     if not locked:
         return _unmarked(report)
-    line = str(error) if isinstance(error, FreightError) else type(error).__name__
     marked = False
     try:
         # What readers do not see is what they ask about first.
-        lines = [line, *report.notes]
+        lines = [*dict.fromkeys([line, *report.notes])]
         if isinstance(error, UnsoundError):
             # First, and before the repair begins: what is unsound must neither be resumed nor
             # relied on, or the next run would do as this one did.

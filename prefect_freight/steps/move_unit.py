@@ -43,9 +43,17 @@ GIVE_UP_AFTER = 64
 """Failures without a success between them: the credentials expired, or the store is gone."""
 
 
+type Current = Callable[[], Outcome]
+"""Returns what a unit under way has come to up to now; from any thread."""
+
+
 def never() -> bool:
     """Stop nothing."""
     return False
+
+
+def unwatched(current: Current) -> None:
+    """Look at nothing."""
 
 
 def move_unit(
@@ -58,11 +66,13 @@ def move_unit(
     open_batches: int = OPEN_BATCHES,
     on_event: OnEvent = ignore_event,
     stopped: Callable[[], bool] = never,
+    watch: Callable[[Current], None] = unwatched,
 ) -> Outcome:
     """Move all objects of the unit that the ledger does not have yet, and record them there.
 
     At most `open_batches` batches are under way at a time, so a killed run repeats no more. No
-    further object is begun once `stopped` says so: what another thread decides.
+    further object is begun once `stopped` says so: what another thread decides. `watch` is given
+    what tells another thread how far the unit is.
     Raises nothing for an object that cannot be moved: the outcome names it. What was not begun
     since the unit was stopped has not failed, and is not done.
     """
@@ -80,6 +90,7 @@ def move_unit(
         on_event(Moved(skipped.skipped, sum(record.bytes for record in whole.values())))
     carrier = Carrier(source, destination, diff.area)
     mover = _Mover(carrier, destination, ledger, unit, open_batches, on_event, stopped)
+    watch(lambda: skipped + mover.outcome)
     # A batch of which some failed comes again; what of it is recorded as moved is skipped.
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
     if pending:  # before the first object: from here on a later run takes the phase for ours

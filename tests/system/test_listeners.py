@@ -112,7 +112,7 @@ def test_an_interrupt_that_hits_in_a_listener_is_one(
         run_engine("plain", many_local, copy, listener=Failing(KeyboardInterrupt(), at))
     (marker,) = copy.glob("EXPORT_*")
     assert marker.name.endswith("_FAILURE")
-    assert "KeyboardInterrupt" in marker.read_text()
+    assert "interrupted when " in marker.read_text()
     assert [run.state for run in read_runs(open_store(str(copy)))] == ["failed"]
     assert not (copy / ".freight/lock").exists()
     assert export(many_local, copy, settle_s=0).whole

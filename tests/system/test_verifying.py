@@ -110,7 +110,7 @@ def test_objects_beside_a_copy_make_it_no_less_whole(weather: Path, tmp_path: Pa
     ship(weather, copy)
     (copy / "notes.txt").write_text("mine")
     done = freight("verify", copy)
-    assert (done.returncode, "Beside it lie 1 objects" in done.stdout) == (0, True)
+    assert (done.returncode, "Not ours, beside it: 1 object" in done.stdout) == (0, True)
     assert json.loads(freight("verify", copy, "--json").stdout)["foreign"] == ["notes.txt"]
 
 
