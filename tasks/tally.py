@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from prefect_freight.control.diff import read_diff
 from prefect_freight.control.ledger import BatchRecord, Ledger
 from prefect_freight.model import Job, Outcome, Unit
 from prefect_freight.stores import Store
@@ -14,7 +15,8 @@ class Tally:
     def __init__(self, destination: Store, job: Job, units: Sequence[Unit]) -> None:
         # Without all that waits and guards: who only looks is neither to wait behind an outage nor
         # to be counted by those who do.
-        self._ledger = Ledger(innermost(destination), job.area)
+        self._destination, self._area = innermost(destination), job.area
+        self._ledger: Ledger | None = None
         self._round = units[0].round
         self._batches = range(min(u.first for u in units), max(u.stop for u in units))
         self._records: dict[int, BatchRecord] = {}
@@ -22,6 +24,9 @@ class Tally:
 
     def look(self) -> None:
         """Read what was recorded since the last look; raises what a store raises."""
+        if self._ledger is None:
+            diff = read_diff(self._destination, self._area)
+            self._ledger = Ledger(self._destination, self._area, diff.seal if diff else "")
         # A batch of which some failed may come again, and is not known for good.
         known = {number for number, record in self._records.items() if not record.failed}
         self._records |= self._ledger.read(self._round, self._batches, known)

@@ -96,7 +96,7 @@ def left_to_do(destination: Store, diff: Diff, part: DiffPart, table: pa.Table) 
 def _records_of(
     destination: Store, diff: Diff, part: DiffPart
 ) -> Iterator[tuple[int, BatchRecord]]:
-    records = Ledger(destination, diff.area).read(part.round, part.numbers)
+    records = Ledger(destination, diff.area, diff.seal).read(part.round, part.numbers)
     for number, (objects, _) in zip(part.numbers, part.batches, strict=True):
         # One of another number of objects is of another plan.
         if number in records and records[number].objects == objects:

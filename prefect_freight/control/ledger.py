@@ -47,7 +47,7 @@ class Ledger:
     diff. (Diffs of old versions have none.)
     """
 
-    def __init__(self, destination: Store, area: str, diff_seal: str = "") -> None:
+    def __init__(self, destination: Store, area: str, diff_seal: str) -> None:
         self._destination, self._diff_seal = destination, diff_seal
         self._area, self._folder = area, f"{area}/ledger"
 

@@ -85,7 +85,7 @@ def test_the_artifact_moves_while_units_move_in_other_processes(
 
 def test_a_tally_counts_what_is_recorded_of_some_units(job: Job, destination: Store) -> None:
     units = (Unit(Round.CHUNKS, 0, 2, 2 * BATCH, 0), Unit(Round.CHUNKS, 2, 3, BATCH, 0))
-    tally, ledger = Tally(destination, job, units), Ledger(destination, job.area)
+    tally, ledger = Tally(destination, job, units), Ledger(destination, job.area, "")
     tally.look()
     assert tally.of(units) == Outcome()
     ledger.write(Round.CHUNKS, 0, BatchRecord(BATCH, 1000))
@@ -101,7 +101,7 @@ def test_a_tally_counts_what_is_recorded_of_some_units(job: Job, destination: St
 def test_what_an_earlier_run_recorded_is_there_already(
     source: Path, job: Job, destination: Store
 ) -> None:
-    ledger, units = Ledger(destination, job.area), (Unit(Round.CHUNKS, 0, 2, 2 * BATCH, 0),)
+    ledger, units = Ledger(destination, job.area, ""), (Unit(Round.CHUNKS, 0, 2, 2 * BATCH, 0),)
     ledger.write(Round.CHUNKS, 0, BatchRecord(BATCH, 1000))
     repository = IcechunkSource(str(source))
     again = open_job(repository, destination, repository.resolve("main"), Options())
