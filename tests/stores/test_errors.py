@@ -26,7 +26,7 @@ from prefect_freight.errors import (
 )
 from prefect_freight.stores import Store
 from prefect_freight.stores.fsspec import FsspecStore
-from prefect_freight.stores.s3.client import Limits, open_obstore
+from prefect_freight.stores.s3.client import Timeouts, open_obstore
 from prefect_freight.stores.urls import open_store
 
 HIDDEN = "hush-hush-0123456789"
@@ -143,7 +143,7 @@ def test_a_profiles_keys_are_used(s3: S3Server, bucket: str) -> None:
 def test_a_profiles_region_is_used_unless_one_is_said() -> None:
     for region, used in ((None, "eu-west-3"), ("us-west-2", "us-west-2")):
         client = open_obstore(
-            "bucket", "", StoreConfig(profile="work", region=region), Limits.of_small(60)
+            "bucket", "", StoreConfig(profile="work", region=region), Timeouts.of_small(60)
         )
         assert client.config["region"] == used
 

@@ -84,7 +84,11 @@ def test_what_is_there_and_what_is_not(s3: S3Server, bucket: str, name: str) -> 
         store.read(f"{name}/k")
     assert store.write_new(f"{name}/k", b"x")
     assert not store.write_new(f"{name}/k", b"y")
-    assert store.read(f"{name}/k") == b"x"
+    data, tag = store.read_tagged(f"{name}/k")
+    assert data == b"x"
+    assert store.replace(f"{name}/k", b"y", tag)
+    assert not store.replace(f"{name}/k", b"z", tag)
+    assert store.read(f"{name}/k") == b"y"
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from prefect_freight.sources.icechunk.event_loop import iterate, run
 from prefect_freight.sources.icechunk.grid_order import Extent, in_grid_order
 from prefect_freight.stores import Store
 from prefect_freight.stores.locations import endpoint_of
-from prefect_freight.stores.s3.store import s3_credentials
+from prefect_freight.stores.s3.client import s3_credentials
 from prefect_freight.stores.urls import open_store, with_linked
 
 if TYPE_CHECKING:

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_freight.config import Secret, StoreConfig
 from prefect_freight.errors import ConfigError
+from prefect_freight.stores.s3.body import MIN_BYTES_PER_S
 
 if TYPE_CHECKING:
     import obstore.store
 
 CONNECT_S, IDLE_S = 10, 60
 LARGE_PUT_S = 600
-BODY_BYTES_PER_S = 2**12
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Timeouts:
     """How long a request may take, in seconds: a client has the same ones for all of its own.
 
     obstore counts the time without an answer from the request's first byte, so that a body on its
@@ -29,22 +29,22 @@ class Limits:
     """All of it: an answer that comes byte by byte is never idle, and would never end."""
 
     @classmethod
-    def of_small(cls, idle_s: float) -> "Limits":
+    def of_small(cls, idle_s: float) -> "Timeouts":
         """Return those of a request that neither takes nor brings much."""
         return cls(idle_s, 2 * idle_s)
 
     @classmethod
-    def of_large_put(cls) -> "Limits":
+    def of_large_put(cls) -> "Timeouts":
         """Return those of a put whose body is so large that it alone takes its time."""
         return cls(LARGE_PUT_S, LARGE_PUT_S)
 
     @classmethod
-    def of_body(cls, idle_s: float, size: int) -> "Limits":
+    def of_body(cls, idle_s: float, size: int) -> "Timeouts":
         """Return those of an answer whose reader looks at how fast it comes; a size of 0 is any.
 
         Nobody looks at the body of a refusal, which may drip, too.
         """
-        steps = (size // BODY_BYTES_PER_S // int(10 * idle_s)).bit_length()  # few clients in all
+        steps = (size // MIN_BYTES_PER_S // int(10 * idle_s)).bit_length()  # few clients in all
         return cls(idle_s, 10 * idle_s * 2**steps)
 
 
@@ -134,10 +134,10 @@ def open_obstore(
     bucket: str,
     prefix: str,
     config: StoreConfig,
-    limits: Limits,
+    timeouts: Timeouts,
     checksum: str | None = None,
 ) -> "obstore.store.S3Store":
-    """Return obstore's client, which gives a request up that takes longer than its limits."""
+    """Return obstore's client, which gives a request up that takes longer than its timeouts."""
     import obstore.store
 
     ours = s3_credentials(config) is not None
@@ -155,14 +155,14 @@ def open_obstore(
         client_options={
             "allow_http": bool(config.allow_http),
             "connect_timeout": timedelta(seconds=CONNECT_S),
-            "read_timeout": timedelta(seconds=limits.idle_s),
-            "timeout": timedelta(seconds=limits.total_s),
+            "read_timeout": timedelta(seconds=timeouts.idle_s),
+            "timeout": timedelta(seconds=timeouts.total_s),
             # As many as may move at a time, or connections would be opened again and again.
             "pool_max_idle_per_host": "256",
         },
         # Nothing is retried below us: attempts of two layers would multiply, and a fault that is
         # not one of ours to retry would be sent again all the same.
-        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=limits.total_s)},
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=timeouts.total_s)},
         **{name: value for name, value in options.items() if value is not None},
     )
 

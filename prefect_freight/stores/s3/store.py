@@ -1,6 +1,7 @@
 """S3 and what speaks its protocol, by obstore's synchronous calls.
 
-obstore retries nothing here: all retrying is in `prefect_freight.retry`.
+obstore retries nothing here, and of these operations only `list` does: whoever calls them tries
+again, by `prefect_freight.retry` or a patience.
 """
 
 import os
@@ -23,13 +24,11 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores.pages import ROWS_PER_PAGE, to_page
 from prefect_freight.stores.s3.body import SMALL_BYTES, read_body
 from prefect_freight.stores.s3.cause import read_cause
-from prefect_freight.stores.s3.client import IDLE_S, Limits, open_obstore, s3_credentials
+from prefect_freight.stores.s3.client import IDLE_S, Timeouts, open_obstore
 from prefect_freight.stores.s3.errors import CONFLICT_CODES, no_s3_service, translate_error
 
 if TYPE_CHECKING:
     import obstore.store
-
-__all__ = ["S3Store", "s3_credentials"]
 
 KEYS_PER_DELETE = 10_000
 KEYS_PER_ANSWER = 1_000
@@ -51,7 +50,7 @@ UNSUPPORTED_KEY = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 class S3Store:
     """Objects of a bucket under a prefix.
 
-    A request has failed without an answer for `idle_s`, and if it takes longer than the `Limits`
+    A request has failed without an answer for `idle_s`, and if it takes longer than the `Timeouts`
     made of that; see `read_body` for those whose answer may be large.
     """
 
@@ -68,7 +67,7 @@ class S3Store:
         self._bucket, self._prefix, self._config, self._idle_s = bucket, prefix, config, idle_s
         self._checksum = checksum
         self._replaces: bool | None = None  # the service honours `If-Match`; None is not known yet
-        self._opened: dict[Limits, obstore.store.S3Store] = {}
+        self._opened: dict[Timeouts, obstore.store.S3Store] = {}
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
@@ -219,11 +218,11 @@ class S3Store:
             try:
                 obstore.put(client, path, data, mode={"e_tag": tag})
             except PreconditionError as error:
-                if "Conflict<" in str(error) or "OperationAborted<" in str(error):
+                if read_cause(error).code in CONFLICT_CODES:
                     raise  # another put is under way, which may fail
                 return False
             except Exception as error:
-                if "501 Not Implemented" not in str(error):
+                if read_cause(error).status != 501:
                     raise
                 return None
             return True
@@ -335,19 +334,19 @@ class S3Store:
 
     def _client(self, put_bytes: int = 0) -> "obstore.store.S3Store":
         large = put_bytes > LARGE_PUT_BYTES
-        return self._open(Limits.of_large_put() if large else Limits.of_small(self._idle_s))
+        return self._open(Timeouts.of_large_put() if large else Timeouts.of_small(self._idle_s))
 
     def _body_client(self, size: int = 0) -> "obstore.store.S3Store":
-        return self._open(Limits.of_body(self._idle_s, size))
+        return self._open(Timeouts.of_body(self._idle_s, size))
 
-    def _open(self, limits: Limits) -> "obstore.store.S3Store":
-        # The limits of a client are fixed when it is made, so there is one of each kind. Two
-        # threads may both make it: one of the two is dropped, and nothing else comes of it.
-        if limits not in self._opened:
-            self._opened[limits] = open_obstore(
-                self._bucket, self._prefix, self._config, limits, self._checksum
+    def _open(self, timeouts: Timeouts) -> "obstore.store.S3Store":
+        # Those of a client are fixed when it is made, so there is one of each kind. Two threads
+        # may both make it: one of the two is dropped, and nothing else comes of it.
+        if timeouts not in self._opened:
+            self._opened[timeouts] = open_obstore(
+                self._bucket, self._prefix, self._config, timeouts, self._checksum
             )
-        return self._opened[limits]
+        return self._opened[timeouts]
 
     def _refuse_page(self, key: str, tag: str | None, attributes: Mapping[str, str]) -> None:
         """Refuse what a web server answers to any request: S3 gives each object a tag."""
