@@ -185,8 +185,8 @@ def export(
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def status(destination: str, config: str | None, *, as_json: bool) -> None:
     """List the exports at DESTINATION: finished and unfinished, and the one whose copy is there."""
-    from prefect_freight.console import print_status
     from prefect_freight.control.status import read_status
+    from prefect_freight.results import print_status
     from prefect_freight.stores.urls import open_store
 
     place = _resolved(destination)
@@ -218,7 +218,7 @@ def verify(
 
     Names what is missing, what is wrong, and what is not ours.
     """
-    from prefect_freight.console import print_verification
+    from prefect_freight.results import print_verification
     from prefect_freight.verifying import verify as run
 
     verification = run(
@@ -254,8 +254,9 @@ def prune(destination: str, keep: int, config: str | None, *, dry_run: bool, as_
     All that the next export may need stays: what the copy's record refers to, and whatever came
     after the last whole export, which may be resumed. No object of the copy is touched.
     """
-    from prefect_freight.console import open_display, print_pruning
+    from prefect_freight.console import open_display
     from prefect_freight.pruning import prune as run
+    from prefect_freight.results import print_pruning
 
     with open_display() as display:
         pruning = run(
@@ -368,7 +369,7 @@ def _export_here(source: str, destination: str, **options: Any) -> "ExportReport
 def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) -> None:
     from prefect_freight.console import open_display
     from prefect_freight.exporting import dry_run
-    from prefect_freight.previews import print_preview
+    from prefect_freight.results import print_preview
 
     # The others decide how objects are moved, and none is.
     names = ["ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks"]
@@ -423,7 +424,7 @@ def _show(report: "ExportReport", *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.to_dict()))
         return
-    from prefect_freight.console import print_summary
+    from prefect_freight.results import print_summary
 
     print_summary(report)
     for note in report.notes:

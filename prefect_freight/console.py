@@ -6,41 +6,23 @@ All of it goes to standard error, so that standard output holds the result alone
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
-from rich.table import Table
 
-from prefect_freight.control.runs import Run
-from prefect_freight.control.status import RunStatus, Status
 from prefect_freight.events import Event, Moved, Notice, Planned, StepEnded, StepStarted
-from prefect_freight.model import EVERYTHING, ExportReport
-from prefect_freight.plan.numbers import (
-    format_bytes,
-    format_duration,
-    format_objects,
-    format_rate,
-    summary_rows,
-)
-from prefect_freight.plan.selection import to_text, with_selected
-from prefect_freight.pruning import Pruning
-from prefect_freight.verifying import Verification
+from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate
 
 REFRESH_S = 0.1
 BESIDE = 14
 """Columns of a live line that are not text: the spinner, gaps, and a short bar."""
-WHOLE = "is whole"
 PLAIN_LINE_EVERY_S = 10.0
 LEAVE_WITHIN_S = 2.0
 """How long what was told last has to be shown at the end."""
-TABLE_EDGES = 7
-"""Columns of a table of two columns that are not text."""
-NARROW = 120
-"""Columns below which a table of runs would fold the ids that people copy."""
 
 
 class Progressing:
@@ -88,9 +70,9 @@ class LiveDisplay:
         self._count = Progressing()
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[counts]}"),
+            TextColumn("{task.fields[counts]}", markup=False),
             console=console,
         )
         self._bar: TaskID | None = None
@@ -115,9 +97,9 @@ class LiveDisplay:
                 self._start(text)
             case StepEnded(text):
                 self._draw(text)
-                self._console.print(f"[green]✓[/] {text}", highlight=False, soft_wrap=True)
+                self._say("[green]✓[/]", text)
             case Notice(text):
-                self._console.print(f"[yellow]![/] {text}", highlight=False, soft_wrap=True)
+                self._say("[yellow]![/]", text)
             case Planned():
                 self._count.planned(event)
             case Moved():
@@ -125,6 +107,10 @@ class LiveDisplay:
                 # A thousand objects a second would spend their time on drawing.
                 if time.monotonic() - self._drawn_at > REFRESH_S:
                     self._draw()
+
+    def _say(self, sign: str, text: str) -> None:
+        # A key or a path in it may look like markup; taken for it, it would end the display.
+        self._console.print(f"{sign} {escape(text)}", highlight=False, emoji=False, soft_wrap=True)
 
     def _start(self, text: str) -> None:
         if self._bar is None:
@@ -235,142 +221,3 @@ def open_display() -> Aside:
     """Return the display that standard error can show."""
     console = Console(stderr=True)
     return Aside(LiveDisplay(console) if console.is_terminal else PlainLines())
-
-
-def print_status(status: Status) -> None:
-    """Print the exports that a destination has seen on standard output."""
-    console = Console()
-    console.print(f"Exports at {status.destination}", highlight=False, soft_wrap=True)
-    if console.width < NARROW or not console.is_terminal:
-        _print_runs(console, status.runs)
-    else:
-        console.print(_runs_table(status.runs))
-    if status.holder and status.holder.is_dead:
-        ended = f"Interrupted: {status.holder}, which is gone. Run the same command again to go on"
-        console.print(ended, highlight=False, soft_wrap=True)
-    elif status.holder:
-        console.print(f"Under way: {status.holder}", highlight=False, soft_wrap=True)
-
-
-def print_pruning(pruning: Pruning) -> None:
-    """Print what was removed, or would be, on standard output, a line per run."""
-    for one in pruning.found:
-        what = "" if one.recorded else ", left by a run without a record"
-        print(f"{one.area}: {format_objects(one.objects)}, {format_bytes(one.bytes)}{what}")  # noqa: T201
-    done = "Removed" if pruning.removed else "Would remove"
-    runs = "1 run" if len(pruning.found) == 1 else f"{len(pruning.found):,} runs"
-    print(  # noqa: T201 - the command line's own output
-        f"{done} the records of {runs} at {pruning.destination}: "
-        f"{format_objects(pruning.objects)}, {format_bytes(pruning.bytes)}."
-    )
-
-
-def _runs_table(runs: Sequence[RunStatus]) -> Table:
-    table = Table()
-    names = ["", "Run", "State", "Ref", "Snapshot", "Format", "Progress", "Began (UTC)", "By"]
-    selected = any(run_status.run.selection != EVERYTHING for run_status in runs)
-    for name in [*names, "Selection"] if selected else names:
-        table.add_column(name, overflow="fold")
-    for run_status in runs:
-        run, current = run_status.run, "current" if run_status.is_current else ""
-        table.add_row(
-            current, str(run.sequence), run.state, run.ref, run.snapshot, run.format,
-            _progress(run_status), _began(run), _who(run),
-            *([escape(to_text(run.selection))] if selected else []),
-        )  # fmt: skip
-    return table
-
-
-def _print_runs(console: Console, runs: Sequence[RunStatus]) -> None:
-    """Print lines, for narrow terminals, files and other programs, where no table is readable."""
-    for run_status in runs:
-        run = run_status.run
-        current = ", current" if run_status.is_current else ""
-        head = f"Run {run.sequence}, {run.state}{current}: {run.ref} as {run.format}"
-        progress = f"{_progress(run_status)} objects"
-        for line in (
-            head,
-            f"  snapshot {run.snapshot}",
-            f"  {progress}, began {_began(run)} UTC",
-            f"  by {_who(run)}",
-            *([f"  {to_text(run.selection)}"] if run.selection != EVERYTHING else []),
-        ):
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def _progress(run_status: RunStatus) -> str:
-    if run_status.objects is None:
-        return "-"
-    return f"{run_status.done:,}/{run_status.objects:,}"
-
-
-def _began(run: Run) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(run.started_at))
-
-
-def _who(run: Run) -> str:
-    return f"{run.user}@{run.host}"
-
-
-def print_verification(verification: Verification) -> None:
-    """Print what a verification found on standard output, a line per object."""
-    for line in verification.differences.lines():
-        print(line)  # noqa: T201 - the command line's own output
-    for key in verification.differences.foreign_keys:
-        print(f"foreign {key}")  # noqa: T201
-    for note in verification.notes:
-        print(f"note: {note}")  # noqa: T201
-    copy = f"the copy of {verification.ref} (snapshot {verification.snapshot})"
-    copy += with_selected(verification.selection)
-    unchecked = verification.differences.unchecked
-    whole = (
-        f"{WHOLE}, but for {format_objects(unchecked)} that were never checked"
-        if unchecked
-        else WHOLE
-    )
-    verdict = whole if verification.whole else "is not whole"
-    # They are told and change no verdict: `merge` lets others write beside the copy.
-    beside = verification.differences.foreign
-    others = f" Not ours, beside it: {format_objects(beside)}." if beside else ""
-    print(f"By {verification.level}, {copy} at {verification.destination} {verdict}.{others}")  # noqa: T201
-    if verification.cure:
-        print(verification.cure)  # noqa: T201
-
-
-def print_summary(report: ExportReport) -> None:
-    """Print the summary of an export on standard output: a table where one fits, else lines."""
-    console = Console()
-    console.print(f"Export summary for {report.source}", highlight=False, soft_wrap=True)
-    rows = _rows(report)
-    # Marker and snapshot are what people copy: a table that folds them is worse than none. A path
-    # may be longer than any terminal.
-    longest_value = max(len(value) for name, value in rows if name != "Copy")
-    longest_name = max(len(name) for name, _ in rows)
-    if console.is_terminal and longest_name + longest_value + TABLE_EDGES <= console.width:
-        table = Table()
-        table.add_column("Stat")
-        table.add_column("Value", overflow="fold")
-        for name, value in rows:
-            table.add_row(name, value)
-        console.print(table)
-        return
-    for name, value in rows:
-        console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
-
-
-def _rows(report: ExportReport) -> list[tuple[str, str]]:
-    place = [
-        ("Copy", report.destination),
-        ("Snapshot", f"{report.snapshot} ({report.ref}), as {report.format}"),
-        *([("Selection", to_text(report.selection))] if report.selection != EVERYTHING else []),
-        ("Difference to", report.base_snapshot or "nothing: all of it"),
-        ("Marker", report.marker),
-    ]
-    more = {
-        "Objects there already": report.objects_skipped,
-        "Objects deleted": report.objects_deleted,
-        "Objects failed": report.objects_failed,
-        "Objects not begun": report.objects_not_begun,
-    }
-    counts = [(name, f"{n:,}") for name, n in more.items() if n]
-    return [*summary_rows(report), *counts, *place]

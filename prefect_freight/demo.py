@@ -52,8 +52,8 @@ def run_demo(directory: str) -> None:
     """Make the repository under `directory`, if it is not there; export it as a Prefect flow."""
     import click
 
-    from prefect_freight.console import print_summary
     from prefect_freight.flows.export import run_export_flow
+    from prefect_freight.results import print_summary
 
     repository, copy = os.path.join(directory, "repository"), os.path.join(directory, "copy.zarr")
     if not os.path.isdir(os.path.join(repository, "snapshots")):

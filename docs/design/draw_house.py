@@ -32,7 +32,7 @@ FLOORS = (
         "cli",
         "serving",
         "console",
-        "previews",
+        "results",
         "demo",
         "examples",
         "streams",
