@@ -5,11 +5,11 @@ A store is a flat name space of objects under one root, the store's URL. Keys ar
 that the bytes of both take the same way in and the same errors come out.
 
 `urls` turns a path or URL into a store of `local`, `s3` or `fsspec`, and `credentials` refuses
-those in a URL; `disk`, `exclusive` and `links` are what `local` needs of a file system. `pages`
-makes the columns of listings, `sorting` puts these in order. Stores over another one are `wrapping`
-it: `patient` is one that is waited for, `remembering` reads records once; `overlay` is that of dry
-runs. `locations` tells what lies above a store, and whether two are at one service. Not promised:
-any order of a listing, that an object lasts through a power failure (but see `Flushing`), any
+those in a URL; `disk`, `exclusive`, `files` and `links` are what `local` needs of a file system.
+`pages` makes the columns of listings, `sorting` puts these in order. Stores over another one are
+`wrapping` it: `patient` is one that is waited for, `limited` one that is no faster than it may be,
+`remembering` reads records once; `overlay` is that of dry runs. `locations` tells what lies above a
+store, and whether two are at one service. Not promised: any order of a listing, that an object lasts through a power failure (but see `Flushing`), any
 atomic change of more than one object, and that `write_new` and `replace` are atomic: of what fsspec
 opens, on a file system without locks, on an S3 service without conditional puts, two callers at
 once may both be told that they did it.

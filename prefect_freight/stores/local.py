@@ -5,7 +5,6 @@ import errno
 import itertools
 import os
 import secrets
-import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NoReturn
@@ -25,6 +24,16 @@ from prefect_freight.errors import (
 from prefect_freight.model import CONTROL_AREA
 from prefect_freight.stores.disk import MARKER, is_record, sync_file_system, sync_folder
 from prefect_freight.stores.exclusive import exclusive
+from prefect_freight.stores.files import (
+    link_new,
+    open_file,
+    read_range,
+    status_of,
+    tag_at,
+    to_tag,
+    unlink,
+    write_file,
+)
 from prefect_freight.stores.links import Links
 from prefect_freight.stores.pages import Row, to_pages
 
@@ -36,7 +45,6 @@ STALE_AFTER_S = 3600
 FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DENIED_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS}
 MISSING_ERRNOS = {errno.ENOENT, errno.ENOTDIR}
-NO_LINKS_ERRNOS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class LocalStore:
@@ -89,7 +97,7 @@ class LocalStore:
             descriptor = self._open(path)
             try:
                 size = os.fstat(descriptor).st_size - offset if length is None else length
-                data = _read(descriptor, offset, max(size, 0))
+                data = read_range(descriptor, offset, max(size, 0))
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -108,15 +116,15 @@ class LocalStore:
             descriptor = self._open(path)
             try:
                 before = os.fstat(descriptor)
-                data = _read(descriptor, 0, before.st_size)
+                data = read_range(descriptor, 0, before.st_size)
                 after = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
             self._raise("read", key, error)
-        if _tag(before) != _tag(after):
+        if to_tag(before) != to_tag(after):
             raise IntegrityError(f"{key!r} in {self.url} was changed while it was read")
-        return data, _tag(after)
+        return data, to_tag(after)
 
     def write(self, key: str, data: bytes) -> None:
         """Write a file in place of an older one."""
@@ -124,13 +132,13 @@ class LocalStore:
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Write a file unless there is one: atomically, where the file system has hard links."""
-        return self._write_if(key, data, _link)
+        return self._write_if(key, data, link_new)
 
     def replace(self, key: str, data: bytes, tag: str | None) -> bool:
         """Write a file in place of the one with this tag; atomically, where files can be locked."""
 
         def place(temporary: str, path: str) -> None:
-            if tag is None or _tag_of(path) != tag:
+            if tag is None or tag_at(path) != tag:
                 raise FileExistsError
             os.replace(temporary, path)
 
@@ -189,8 +197,8 @@ class LocalStore:
                         yield from self._walk(key, skipped)
                     continue
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    status = _status(entry)
-                    yield _printable(key), status.st_size, _tag(status)
+                    status = status_of(entry)
+                    yield _printable(key), status.st_size, to_tag(status)
 
     def _write_if(self, key: str, data: bytes, place: Callable[[str, str], None]) -> bool:
         """Write a file unless `place` raises `FileExistsError`; return whether it was written."""
@@ -218,12 +226,12 @@ class LocalStore:
             try:
                 # A record is on the disk before its name is, and its name before anything that is
                 # written on the strength of it.
-                _write_file(temporary, data, sync=is_record(key))
+                write_file(temporary, data, sync=is_record(key))
                 place(temporary, path)
                 if is_record(key):
                     sync_folder(folder)
             except BaseException:  # an interrupt too must leave no file behind
-                _unlink(temporary)
+                unlink(temporary)
                 raise
         except FileExistsError:
             raise  # the answer of `_write_if`, and no failure
@@ -263,7 +271,7 @@ class LocalStore:
             for entry in listing:
                 # By age and not by process: the writer may run on another machine.
                 if entry.stat().st_mtime < time.time() - STALE_AFTER_S:
-                    _unlink(entry.path)
+                    unlink(entry.path)
 
     def _remove_empty(self, folder: str) -> None:
         while len(folder) > len(self._root):
@@ -298,12 +306,12 @@ class LocalStore:
     def _open(self, path: str) -> int:
         try:
             # No link, the common case, needs no `realpath`: the folder was looked at before.
-            return _open_file(path, os.O_NOFOLLOW)
+            return open_file(path, os.O_NOFOLLOW)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
         self._links.refuse_outside(path)
-        return _open_file(path)
+        return open_file(path)
 
     def _path(self, key: str) -> str:
         if "\0" in key or {"", ".", ".."} & set(key.split("/")):
@@ -339,71 +347,6 @@ def _missing_folders(folder: str) -> Iterator[str]:
     while not os.path.lexists(folder):
         yield folder
         folder = os.path.dirname(folder)
-
-
-def _open_file(path: str, flags: int = 0) -> int:
-    """Open a file to read it; what is none, such as a pipe, is as if it were not there."""
-    # Without waiting: nobody may ever write to a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder has its own error when it is read
-        return descriptor
-    os.close(descriptor)
-    raise FileNotFoundError(errno.ENOENT, "it is no file", path)
-
-
-def _write_file(path: str, data: bytes, *, sync: bool = False) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if sync:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(descriptor: int, offset: int, size: int) -> bytes:
-    data = os.pread(descriptor, size, offset)
-    while len(data) < size and (more := os.pread(descriptor, size - len(data), offset + len(data))):
-        data += more
-    return data
-
-
-def _link(temporary: str, path: str) -> None:
-    try:
-        os.link(temporary, path)  # unlike a rename, it fails where there is a file
-    except OSError as error:
-        if error.errno not in NO_LINKS_ERRNOS:
-            raise
-        # No hard links here: one of two writers still wins, but a reader may see a part.
-        with open(temporary, "rb") as file:
-            _write_file(path, file.read(), sync=True)
-    _unlink(temporary)
-
-
-def _tag_of(path: str) -> str | None:
-    try:
-        return _tag(os.stat(path))
-    except FileNotFoundError:
-        return None
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
-
-
-def _status(entry: os.DirEntry[str]) -> os.stat_result:
-    """Return size and times of what `read` reads: of the file that a link leads to."""
-    if entry.is_symlink() and entry.is_file():
-        return entry.stat()
-    return entry.stat(follow_symlinks=False)  # a link to nothing is listed, and not left out
-
-
-def _tag(status: os.stat_result) -> str:
-    return f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
 
 
 def _printable(key: str) -> str:
