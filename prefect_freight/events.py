@@ -36,14 +36,14 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The destination was looked at: this is the export, and `finished` if it lies there whole."""
+    """The destination was looked at: this is the export, which may lie there whole already."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The manifest is written: this much is to be moved."""
+    """Manifest and diff are written: this much is to be moved."""
 
     job: Job
     plan: Plan

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 FORMAT_VERSION = 1
-"""Version of reports, run records, ledger records; manifests and diffs have a version each."""
+"""Of what `--json` prints and of `report.json`; records have one of their own."""
 
 CONTROL_AREA = ".freight"
 """The folder under the destination's root that holds manifests, ledgers and reports."""
@@ -354,7 +354,7 @@ class ExportReport:
     rounds: dict[str, int]
     """Objects per round."""
     verified: str
-    """The level of verification that passed: `none` or `sizes`."""
+    """The level of verification that passed; `none` where none did."""
     marker: str
     """Key of the marker object, `EXPORT_<snapshot>_SUCCESS` or `EXPORT_<snapshot>_FAILURE`; empty
     where none could be written."""

@@ -1,4 +1,4 @@
-"""Trying again: the only place that does, and only for errors that may be retried.
+"""Trying again, and only after errors that may be retried: by a count of attempts.
 
 How long a store that does not answer at all is waited for is the matter of whoever uses it: an
 export has a patience (`prefect_freight.patience`) for each of its two places.

@@ -47,8 +47,7 @@ def read_doings(
     """
     records: dict[int, BatchRecord] = {}
     if trusted and part.slices:
-        ledger = Ledger(destination, diff.area, diff.seal)
-        records = ledger.read(part.round, part.numbers)
+        records = dict(_records_of(destination, diff, part))
     n = table.num_rows
     done, checksums = _recorded(part, table, records)
     # Rounds are done in their order and phases within them, so this number tells what came last.
@@ -98,7 +97,7 @@ def _records_of(
 ) -> Iterator[tuple[int, BatchRecord]]:
     records = Ledger(destination, diff.area, diff.seal).read(part.round, part.numbers)
     for number, (objects, _) in zip(part.numbers, part.batches, strict=True):
-        # One of another number of objects is of another plan.
+        # A record of another number of objects is of another plan, whatever its name says.
         if number in records and records[number].objects == objects:
             yield number, records[number]
 
@@ -112,8 +111,7 @@ def _recorded(
     first = 0
     for number, (objects, _) in zip(part.numbers, part.batches, strict=True):
         record = records.get(number)
-        # A record of another number of objects is of another plan, whatever its name says.
-        if record is not None and record.objects == objects:
+        if record is not None:
             failed = pa.array(record.failed, pa.string())
             keys = table["key"].slice(first, objects)
             done[first : first + objects] = ~pc.is_in(keys, failed).to_numpy()

@@ -23,7 +23,7 @@ from prefect_freight.stores import Store
 RECORD_VERSION = 3
 """Of all records since they are sealed; before, each kind had a version of its own."""
 SEAL = re.compile(rb', "seal": "([0-9a-f]{32})"\}')
-SEAL_BYTES = len(', "seal": ""}') + 32
+ENDING_BYTES = len(', "seal": ""}') + 32
 
 Shapes = Mapping[int, Any]
 """What `check_shape` takes, by the versions that did not seal."""
@@ -69,7 +69,7 @@ def read_record(destination: Store, key: str, shapes: Shapes, bound_to: str = ""
     version = values.get("format_version") if isinstance(values, dict) else None
     if type(version) is not int:
         raise UnsoundError(f"{damaged} none")
-    sealed = SEAL.fullmatch(data, max(0, len(data) - SEAL_BYTES))
+    sealed = SEAL.fullmatch(data, max(0, len(data) - ENDING_BYTES))
     seal = sealed[1].decode() if sealed else ""
     # A seal means the same in all versions to come, so that damage is not taken for a later one.
     if "seal" in values and (not sealed or seal_of(key, data[: sealed.start()], bound_to) != seal):

@@ -21,7 +21,7 @@ class RunStatus:
 
     run: Run
     objects: int | None
-    """Entries of its manifest; None where none was written whole."""
+    """Entries of its diff; None where none was written whole."""
     done: int | None
     """Those of them that are recorded as done."""
     is_current: bool
