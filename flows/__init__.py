@@ -3,8 +3,9 @@
 `export` has the flow: it opens what its parameters name (`places`) and hands it to the main path,
 `prefect_freight.exporting.run_export`, with Prefect's `runner`, which calls the tasks, moves units
 as task runs and shows events: as log lines, as the `progress` artifact, as the `summary`. `verify`
-compares a copy with its records, and shows its `findings`. `ends` has a failed run say what the
-error says.
+compares a copy with its records, and shows its `findings`; `markdown` is what artifacts are made
+of. `ends` has a failed run say what the error says, and `careful` keeps credentials out of what
+Prefect stores of a run.
 
 Not promised: anything beyond the main path. No order, retry or lock of an export stands here.
 """

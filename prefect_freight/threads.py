@@ -48,8 +48,8 @@ def _run(future: Future[Any], call: Callable[[], Any]) -> None:
 class Threads:
     """A number of threads that make calls; leaving the context waits for all of these."""
 
-    def __init__(self, count: int, name: str = "freight") -> None:
-        self._count, self._name = count, name
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
         self._calls = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -65,7 +65,7 @@ class Threads:
         future: Future[T] = Future()
         self._calls.put((future, lambda: call(*args)))
         if len(self._threads) < self._count:
-            name = f"{self._name}-{len(self._threads)}"
+            name = f"freight-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()

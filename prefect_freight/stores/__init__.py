@@ -9,10 +9,10 @@ those in a URL; `disk`, `exclusive`, `files` and `links` are what `local` needs 
 `pages` makes the columns of listings, `sorting` puts these in order. Stores over another one are
 `wrapping` it: `patient` is one that is waited for, `limited` one that is no faster than it may be,
 `remembering` reads records once; `overlay` is that of dry runs. `locations` tells what lies above a
-store, and whether two are at one service. Not promised: any order of a listing, that an object lasts through a power failure (but see `Flushing`), any
-atomic change of more than one object, and that `write_new` and `replace` are atomic: of what fsspec
-opens, on a file system without locks, on an S3 service without conditional puts, two callers at
-once may both be told that they did it.
+store, and whether two are at one service. Not promised: any order of a listing, that an object
+lasts through a power failure (but see `Flushing`), any atomic change of more than one object, and
+that `write_new` and `replace` are atomic: of what fsspec opens, on a file system without locks, on
+an S3 service without conditional puts, two callers at once may both be told that they did it.
 """
 
 from collections.abc import Iterable, Iterator
