@@ -41,6 +41,7 @@ class ZarrLayout:
         self._source, self._snapshot, self._format = source, snapshot, format_
         self._filling = Filling(max_fill_chunks)
         nodes = source.read_nodes(snapshot)
+        self._source_notes = [note for node in nodes for note in node.notes]
         self._targets = [_plan(node, format_) for node in nodes]
         self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
         contents = {node.path: node.content for node in nodes}
@@ -50,8 +51,8 @@ class ZarrLayout:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the format could not express of the nodes."""
-        return tuple(note for target in self._targets for note in target.notes)
+        """What is to be told of the source, and what the format could not express of its nodes."""
+        return (*self._source_notes, *(note for t in self._targets for note in t.notes))
 
     @property
     def totals(self) -> dict[str, int]:
@@ -102,7 +103,7 @@ class ZarrLayout:
 
 def _plan(node: Node, format_: Format) -> Target:
     plan = plan_array if node.kind == "array" else plan_group
-    return plan(node.path, node.document, format_)
+    return plan(node.path, node.document, format_, node.attributes)
 
 
 def _chunks_component(array: TargetArray, content: str) -> Component:

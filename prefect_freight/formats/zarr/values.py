@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 
-from prefect_freight.formats.zarr.view import ZarrView
+from prefect_freight.hierarchy.view import ZarrView
 from prefect_freight.model import Format, Job
 from prefect_freight.plan.differences import Differences
 from prefect_freight.sources import ZarrSource

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from zarr.core.chunk_key_encodings import parse_chunk_key_encoding
 
-from prefect_freight.formats.zarr.chunk_keys import ChunkKeys
+from prefect_freight.hierarchy.chunk_keys import ChunkKeys
 from prefect_freight.plan.keys import check_key
 
 COORDS = st.integers(0, 5).flatmap(
