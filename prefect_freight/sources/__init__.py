@@ -1,8 +1,8 @@
 """Where snapshots are read from. Sources only read, and know nothing of destinations.
 
 This module holds the protocol and its records, which planning uses without any reader. `kinds`
-turns a URL into a source: `icechunk` repositories, plain `objects`, and `zarr_store`s that those
-make up; `waited` has them waited for.
+turns a URL into a source: `icechunk` repositories, plain `objects`, and Zarr stores of objects,
+`plain_zarr`; `waited` has them waited for.
 
 A source gives references (of chunks, of objects) in columns, and bytes of its storage; it decodes
 nothing. Not promised: that a snapshot stays. A repository that expires it and collects the garbage

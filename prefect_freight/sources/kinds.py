@@ -22,7 +22,7 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     """
     from prefect_freight.sources.icechunk.source import IcechunkSource
     from prefect_freight.sources.objects import PlainObjects
-    from prefect_freight.sources.zarr_store.source import ZarrStoreSource
+    from prefect_freight.sources.plain_zarr.source import ZarrStoreSource
 
     refuse_credentials(url)
     # A `+` further right is part of a path, or of a scheme that fsspec knows.

@@ -34,7 +34,7 @@ def to_v3_codecs(document: Mapping[str, Any], data_type: DataType) -> list[dict[
     filters = [dict(one) for one in document.get("filters") or []]
     if isinstance(data_type, VariableLength):
         del filters[0]
-        serializer: dict[str, Any] = {"name": data_type.value}
+        serializer: dict[str, Any] = {"name": data_type.value, "configuration": {}}
         first = 0
     else:
         behind_arrays = (n for n, one in enumerate(filters) if one["id"] not in OF_ARRAYS)
@@ -58,21 +58,18 @@ def _transposition(order: Any, shape: Sequence[int]) -> Iterator[dict[str, Any]]
 
 
 def _serializer(data_type: Any, filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    endian = endian_of(data_type)
+    orders = [endian_of(data_type)]
     for one in filters:
         # A filter names the types that it takes and makes with their order of bytes; the last of
         # them is what is stored, and in Zarr 3 the order is the serializer's alone.
-        types = [np.dtype(one[name]) for name in ("dtype", "astype", "encode_dtype") if name in one]
-        if any(endian_of(each) == "big" for each in types) or endian == "big":
+        names = [one[name] for name in ("dtype", "astype", "encode_dtype") if name in one]
+        orders += [endian_of(np.dtype(name)) for name in names]
+        if "big" in orders:
             raise UnsupportedNodeError(
                 f"Zarr 3 has no counterpart for the filter {one['id']!r} of big-endian numbers"
             )
-    # What of the filters makes bytes of numbers leaves nothing to order, but zarr asks for it.
-    return (
-        {"name": "bytes"}
-        if endian is None and not filters
-        else {"name": "bytes", "configuration": {"endian": endian or "little"}}
-    )
+    endian = next((order for order in orders if order), None)
+    return {"name": "bytes"} | ({"configuration": {"endian": endian}} if endian else {})
 
 
 def _of_bytes(config: dict[str, Any], data_type: DataType) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def plan_mask_attribute(
     if fill is None and MASK not in attributes:
         return planned, ()
     if isinstance(data_type, VariableLength) or data_type.kind not in NUMBERS:
+        if fill is not None and _is_nat(fill):
+            return planned, ()  # what is missing anyway
         mask = attributes[MASK] if fill is None else _as_json(fill)
         return planned, (NO_MASK.format(mask=mask),)
     try:
@@ -48,6 +50,10 @@ def plan_mask_attribute(
     except (ValueError, TypeError, OverflowError):
         note = f"its {MASK} {attributes[MASK]!r} is no value of {data_type}; it is left out"
         return planned, (note,)
+
+
+def _is_nat(fill: Value) -> bool:
+    return not isinstance(fill, bytes) and fill.dtype.kind in "mM" and bool(np.isnat(fill))
 
 
 def _as_json(fill: Value) -> Any:

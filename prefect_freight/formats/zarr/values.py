@@ -22,26 +22,18 @@ def compare_arrays(
     source: ZarrSource, destination: Store, job: Job, differences: Differences
 ) -> None:
     """Add each array of which a block decodes to other values in the copy than in the source."""
-    wanted = source.open_zarr(job.snapshot)
+    root = source.open_zarr(job.snapshot)
     version: Literal[2, 3] = 2 if job.options.format is Format.ZARR2 else 3
     view = ZarrView(destination)
-    for path, array in _arrays(wanted):
+    for path in [node.path for node in source.read_nodes(job.snapshot) if node.kind == "array"]:
         try:
+            array = root[path] if path else root
             copy = zarr.open_array(view, path=path, mode="r", zarr_format=version)
             wrong = _first_difference(array, copy)
         except Exception as error:  # noqa: BLE001 - whatever keeps a reader out is a finding
             wrong = f"zarr cannot read it: {type(error).__name__}: {error}"
         if wrong:
             differences.add_wrong(path or "/", wrong)
-
-
-def _arrays(node: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, zarr.Array):
-        yield "", node
-        return
-    for name, member in sorted(node.members(max_depth=None)):
-        if isinstance(member, zarr.Array):
-            yield name, member
 
 
 def _first_difference(wanted: Any, copy: Any) -> str:

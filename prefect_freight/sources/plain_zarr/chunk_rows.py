@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from prefect_freight.hierarchy.chunk_keys import ChunkKeys, Coords
 from prefect_freight.plan.sections import ContentDigest
 from prefect_freight.sources import OBJECT_SCHEMA, ChunkRefs
-from prefect_freight.sources.zarr_store.listed import Listing
+from prefect_freight.sources.plain_zarr.listed import Listing
 
 ROWS_AT_ONCE = 250_000
 ROWS_PER_BATCH = 50_000

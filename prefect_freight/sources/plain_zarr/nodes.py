@@ -27,9 +27,9 @@ from prefect_freight.hierarchy.grid import grid_size
 from prefect_freight.plan.keys import first_few, parents_of
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Node
-from prefect_freight.sources.zarr_store.chunk_rows import ArrayChunks, look_for_chunks
-from prefect_freight.sources.zarr_store.consolidated_notes import Documents, consolidated_notes
-from prefect_freight.sources.zarr_store.listed import ListedObjects, Listing
+from prefect_freight.sources.plain_zarr.chunk_rows import ArrayChunks, look_for_chunks
+from prefect_freight.sources.plain_zarr.consolidated_notes import Documents, consolidated_notes
+from prefect_freight.sources.plain_zarr.listed import ListedObjects, Listing
 
 READERS = 32
 NAMED = 5

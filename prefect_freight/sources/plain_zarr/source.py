@@ -9,9 +9,9 @@ from prefect_freight.errors import AccessError, FreightError, NotARepositoryErro
 from prefect_freight.model import Format, Snapshot
 from prefect_freight.retry import retrying
 from prefect_freight.sources import ChunkRefs, Node, ObjectSource
-from prefect_freight.sources.zarr_store.chunk_rows import read_references
-from prefect_freight.sources.zarr_store.listed import ListedObjects, Listing
-from prefect_freight.sources.zarr_store.nodes import ROOTS, Hierarchy, read_hierarchy
+from prefect_freight.sources.plain_zarr.chunk_rows import read_references
+from prefect_freight.sources.plain_zarr.listed import ListedObjects, Listing
+from prefect_freight.sources.plain_zarr.nodes import ROOTS, Hierarchy, read_hierarchy
 
 KIND = "zarr+"
 
