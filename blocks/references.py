@@ -8,7 +8,7 @@ from prefect_freight.errors import InputError
 
 SCHEME = "block:"
 TYPES: dict[str, type[PlaceBlock]] = {
-    block.get_block_type_slug(): block for block in (IcechunkRepository, ZarrStore, ObjectStore)
+    block.get_block_type_slug(): block for block in (IcechunkRepository, ObjectStore, ZarrStore)
 }
 
 

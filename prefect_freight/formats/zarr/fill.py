@@ -69,9 +69,9 @@ def parse_v2_fill_value(json_value: Any, data_type: DataType) -> Value | None:
     if json_value is None:
         return None
     is_text = isinstance(data_type, VariableLength) or data_type.kind in "USV"
-    # What zarr 2 wrote of all types, where nobody had given a value.
+    # What zarr 2 wrote of objects where nobody had given a value; zarr-python 3 reads it as a text.
     if is_text and json_value == 0 and not isinstance(json_value, bool):
-        return default_value(data_type)
+        return b"0" if data_type is VariableLength.TEXT else default_value(data_type)
     return parse_fill_value(json_value, data_type)
 
 
