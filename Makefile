@@ -20,6 +20,7 @@ help:
 	@echo "make demo      make a small Icechunk repository and export it, end to end"
 	@echo "make test      lint, types, tests"
 	@echo "make test-all  the same, and the long matrices"
+	@echo "make test-lakefs  what holds of any lakeFS, with the one at LAKEFS_ENDPOINT"
 	@echo "make picture   draw docs/images/house.svg anew, from the code's imports"
 	@echo "make lock      write requirements.lock anew, with the newest versions"
 
@@ -51,6 +52,13 @@ test: lint
 .PHONY: test-all
 test-all: lint
 	$(PYTEST)
+
+# Wants LAKEFS_ACCESS_KEY_ID, LAKEFS_SECRET_ACCESS_KEY and LAKEFS_NAMESPACE (s3://bucket/tests) too:
+# repositories are made there, and removed.
+.PHONY: test-lakefs
+test-lakefs: $(INSTALLED)
+	@test -n "$(LAKEFS_ENDPOINT)" || { echo "Say LAKEFS_ENDPOINT=http://127.0.0.1:8000"; exit 1; }
+	$(BIN)/pytest tests/sources/test_lakefs_any.py
 
 .PHONY: picture
 picture: $(INSTALLED)

@@ -40,6 +40,7 @@ from prefect_freight.stores.credentials import (
     refuse_credentials,
     without_credentials,
 )
+from prefect_freight.threads import aside
 
 RUNNER: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=WORKERS)
 Place = Annotated[str, Field(json_schema_extra={"pattern": PLACE_PATTERN})]
@@ -137,10 +138,10 @@ def export_repo(
         max_fill_chunks=max_fill_chunks,
         retry_for=retry_for,
     )
-    opened = open_given_source(source)
-    options = with_own_format(options, format, opened)
     runner = PrefectRunner(concurrency, get_run_logger())
-    return run_export(opened, open_given_store(destination), ref, options, runner)
+    opened = aside(lambda: (open_given_source(source), open_given_store(destination)))
+    chosen = aside(lambda: with_own_format(options, format, opened[0]))
+    return run_export(*opened, ref, chosen, runner)
 
 
 def run_export_flow(

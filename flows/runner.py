@@ -1,5 +1,6 @@
 """Prefect's runner: steps are tasks, units are task runs, and events are what its UI shows."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -68,14 +69,19 @@ class PrefectRunner:
             for future in as_completed(futures):
                 yield self._take(future)
 
-    def stop(self) -> Outcome:
+    def stop(self, within_s: float | None = None) -> Outcome:
         """End the units under way, and begin none of those that wait for a worker."""
+        deadline = None if within_s is None else time.monotonic() + within_s
+
+        def left_s() -> float | None:
+            return None if deadline is None else max(0.0, deadline - time.monotonic())
+
         # All are told before any is waited for, or the last would move on meanwhile.
         for attempts in self._under_way.values():
             attempts.stop_soon()
-        total = sum((attempts.stop() for attempts in self._under_way.values()), Outcome())
+        ends = [attempts.stop(left_s()) for attempts in self._under_way.values()]
         self._under_way.clear()
-        return total
+        return sum(ends, Outcome())
 
     def tell(self, event: Event) -> None:
         """Show an event in the log, as an artifact, or as tags."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -256,14 +255,13 @@ def demo(directory: str) -> None:
 def main() -> NoReturn:
     """Run the command line; errors become one line on standard error and an exit status."""
     from prefect_freight.errors import ConfigError, FreightError, IncompleteError
+    from prefect_freight.interrupts import end_when_interrupted
     from prefect_freight.streams import protect_streams
 
     protect_streams()
     for name, value in EMBEDDED_SERVER.items():
         os.environ.setdefault(name, value)
-    # A service that is stopped ends as one that is interrupted: its marker at the destination tells
-    # so, and the lock is given up. The default would end the process on the spot.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_when_interrupted(FAILED)
     try:
         status = cli.main(prog_name="freight", standalone_mode=False) or 0
     except click.ClickException as error:

@@ -7,6 +7,7 @@ nowhere else. Each step is a function of small picklable arguments, in a module 
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import PurePath
 
 from prefect_freight.config import StoreConfig
@@ -33,6 +34,7 @@ from prefect_freight.events import (
     ignore_event,
     tolerant,
 )
+from prefect_freight.grace import Grace
 from prefect_freight.model import (
     KEEP_RUNS,
     MAX_FILL_CHUNKS,
@@ -63,6 +65,7 @@ from prefect_freight.steps.verify_copy import verify_copy
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
+from prefect_freight.threads import aside
 from prefect_freight.waits import Waits
 
 ROUND_TEXT = {
@@ -91,7 +94,8 @@ def run_export(
     An error before anything is planned (`InputError`) is raised as it is, with nothing left behind.
     Any later one stops all that moves and leaves the marker of a failure, before the lock is given
     up and the error raised: as `IncompleteError` with the report, or as it is if it is none of
-    ours (an interrupt).
+    ours (an interrupt). An interrupt has a few seconds for that (`prefect_freight.grace`), whatever
+    the stores do, since nothing here waits for one in the caller's thread.
     """
     waits = Waits(source, checksummed(destination, options), options.retry_for, runner.tell)
     source, destination = waits.source, waits.destination
@@ -106,7 +110,7 @@ def run_export(
         # Looked at again: another export may have ended between the look and the lock.
         job = runner.step(open_job, source, destination, snapshot, options)
         if job.already_whole:
-            mark_again(destination, job)
+            aside(partial(mark_again, destination, job))
             return _already_whole(destination, job, runner)
         try:
             return _Attempt(waits, job, runner, lock).run()
@@ -118,7 +122,7 @@ def run_export(
 
 
 def _already_whole(destination: Store, job: Job, runner: Runner) -> ExportReport:
-    report = report_already_whole(destination, job)
+    report = aside(partial(report_already_whole, destination, job))
     runner.tell(Ended(report, Outcome()))
     return report
 
@@ -184,16 +188,23 @@ class _Attempt:
         require_done(units, phase)
 
     def _fail(self, error: BaseException) -> ExportReport:
+        grace = Grace(error)
         if not isinstance(error, UnsoundError):
             self._waits.end()  # or an interrupt would wait with those who wait
         # First of all: once the destination says so, and once another export gets the lock, no unit
-        # may put anything any more.
-        self._total += self._runner.stop()
-        locked = not self._lock.lost()
-        job, plan, total = self._job, self._plan, self._total
-        report = fail(self._destination, job, plan, total, error, locked=locked)
+        # may put anything any more. (What hangs after an interrupt keeps the lock from being given
+        # up, see `Lock.release`.)
+        self._total += self._runner.stop(grace.left_s(0.5))
+        locked = not self._lock.lost(grace.left_s(0.6))
+        record = partial(fail, self._destination, self._job, self._plan, self._total, error)
+        report = grace.spend(
+            partial(record, locked=locked), 0.9, otherwise=partial(record, locked=False)
+        )
         if not isinstance(error, UnsoundError):  # which is not the end yet
-            self._runner.tell(Ended(report, total, str(error) or type(error).__name__))
+            ended = Ended(report, self._total, str(error) or type(error).__name__)
+            grace.spend(partial(self._runner.tell, ended), 1.0, otherwise=lambda: None)
+        if grace.is_short:
+            self._waits.forbid()  # a step that nobody waits for any more would read on
         return report
 
 
@@ -272,7 +283,8 @@ def export(
     with a `Notice` at each try. An object that fails while others pass is not.
 
     `on_event` is called in the export's own threads, which wait for it; an error that it raises is
-    logged once and stops nothing, an interrupt stops the export.
+    logged once and stops nothing, an interrupt stops the export. So does one anywhere else, within
+    some seconds, though a store or a listener hangs.
 
     Raises `InputError` for what the caller can mend, with nothing touched; `IncompleteError`, with
     the report, if objects could not be moved or the copy does not verify; `AccessError` and
@@ -293,8 +305,8 @@ def export(
         retry_for=retry_for,
         on_event=on_event,
     )
-    source, destination = _opened(source, source_config, destination, config)
-    options = with_own_format(options, format, source)
+    source, destination = aside(partial(_opened, source, source_config, destination, config))
+    options = aside(partial(with_own_format, options, format, source))
     return run_export(source, destination, ref, options, PlainRunner(concurrency, on_event))
 
 
@@ -327,8 +339,8 @@ def dry_run(
         max_fill_chunks=max_fill_chunks,
         on_event=on_event,
     )
-    source, destination = _opened(source, source_config, destination, config)
-    options = with_own_format(options, format, source)
+    source, destination = aside(partial(_opened, source, source_config, destination, config))
+    options = aside(partial(with_own_format, options, format, source))
     runner = PlainRunner(1, on_event)
     snapshot = runner.step(resolve, source, ref)
     job = runner.step(look_at_job, source, destination, snapshot, options)

@@ -118,6 +118,12 @@ class Patience:
             self._ended = True
             self._changed.notify_all()
 
+    def forbid(self, reason: FreightError) -> None:
+        """Have all that is begun or waits from now on fail, for a reason."""
+        with self._changed:
+            self._forbidden = reason
+            self._changed.notify_all()
+
     def retrying[T](
         self, operation: Callable[[], T], name: str = "", probe: Probe | None = None
     ) -> T:
@@ -282,9 +288,7 @@ class Patience:
         except TransientError:
             return False
         except FreightError as error:
-            with self._changed:
-                self._forbidden = error
-                self._changed.notify_all()
+            self.forbid(error)
             raise
         return True
 

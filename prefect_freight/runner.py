@@ -8,7 +8,8 @@ tried once more, or who holds the lock.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from inspect import signature
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from prefect_freight.model import Job, Outcome, Unit
 from prefect_freight.sources import Source
 from prefect_freight.steps.move_unit import move_unit
 from prefect_freight.stores import Store
+from prefect_freight.threads import aside, begin
 
 STEP_TEXT = {
     "resolve": "Resolving {ref}",
@@ -47,11 +49,12 @@ class Runner(Protocol):
         """
         ...
 
-    def stop(self) -> Outcome:
+    def stop(self, within_s: float | None = None) -> Outcome:
         """Return what all units that had not yielded came to, once nothing moves any more.
 
-        None that was not begun is begun afterwards. The runner itself lives on: a healed export
-        moves units again.
+        None that was not begun is begun afterwards. After `within_s` it returns all the same: what
+        hangs in a request is left to it, and is not counted. The runner itself lives on: a healed
+        export moves units again.
         """
         ...
 
@@ -64,7 +67,10 @@ class Runner(Protocol):
 
 
 class PlainRunner:
-    """Runs an export in this process, a unit at a time."""
+    """Runs an export in this process, a unit at a time.
+
+    The thread that it is called in asks no store for anything: it may be interrupted at any time.
+    """
 
     def __init__(self, threads: int, on_event: OnEvent = ignore_event) -> None:
         self._threads, self._on_event = threads, tolerant(on_event)
@@ -75,10 +81,10 @@ class PlainRunner:
         """Call the step, and tell when it begins and ends."""
         template = STEP_TEXT.get(step.__name__)
         if template is None:
-            return step(*args, **kwargs)
+            return aside(partial(step, *args, **kwargs))
         text = template.format(**signature(step).bind(*args, **kwargs).arguments)
         self.tell(StepStarted(text))
-        result = step(*args, **kwargs)
+        result = aside(partial(step, *args, **kwargs))
         self.tell(StepEnded(text))
         return result
 
@@ -97,12 +103,15 @@ class PlainRunner:
             self._unit = None
             yield outcome
 
-    def stop(self) -> Outcome:
+    def stop(self, within_s: float | None = None) -> Outcome:
         """End the unit under way, if there is one."""
         self._stopped.set()
         unit, self._unit = self._unit, None
-        # Asking for its error waits for its end: nothing may move once the caller goes on.
-        if unit is None or unit.exception() is not None:
+        try:
+            # Asking for its error waits for its end: nothing may move once the caller goes on.
+            if unit is None or unit.exception(within_s) is not None:
+                return Outcome()
+        except TimeoutError:
             return Outcome()
         return unit.result()
 
@@ -111,8 +120,7 @@ class PlainRunner:
         self._on_event(event)
 
     def _submit(self, source: Source, destination: Store, job: Job, unit: Unit) -> Future[Outcome]:
-        pool = ThreadPoolExecutor(1, thread_name_prefix="freight-unit")
-        future = pool.submit(
+        move = partial(
             move_unit,
             source,
             destination,
@@ -122,5 +130,4 @@ class PlainRunner:
             on_event=self.tell,
             stopped=self._stopped.is_set,
         )
-        pool.shutdown(wait=False)  # its thread ends with the unit
-        return future
+        return begin(move, "freight-unit")

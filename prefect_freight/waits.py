@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from prefect_freight.control.holder import LOCK
 from prefect_freight.control.lock import Lock
-from prefect_freight.errors import NotFoundError
+from prefect_freight.errors import ExhaustedError, NotFoundError
 from prefect_freight.events import Notice, OnEvent
 from prefect_freight.patience import Patience
 from prefect_freight.sources import Source
@@ -57,3 +57,9 @@ class Waits:
         """Wait for nothing any more."""
         self._reads.end()
         self._writes.end()
+
+    def forbid(self) -> None:
+        """Have all that is asked of either place from now on fail."""
+        over = ExhaustedError("the export has ended")
+        self._reads.forbid(over)
+        self._writes.forbid(over)

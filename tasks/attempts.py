@@ -56,11 +56,15 @@ class Attempts:
         """Have the attempt under way begin no further object; none follows."""
         self._stopped.set()
 
-    def stop(self) -> Outcome:
-        """Return what all attempts came to once nothing moves any more; none follows."""
+    def stop(self, within_s: float | None = None) -> Outcome:
+        """Return what all attempts came to once nothing moves any more; none follows.
+
+        After `within_s` it returns all the same, without what the attempt under way comes to.
+        """
         self.stop_soon()
-        with self._under_way:
-            return self.outcome
+        if self._under_way.acquire(timeout=-1 if within_s is None else within_s):
+            self._under_way.release()
+        return self.outcome
 
 
 def combine(earlier: Outcome, again: Outcome) -> Outcome:

@@ -4,7 +4,8 @@ A task is its step (`prefect_freight.steps`) under the step's name, with Prefect
 it; `export_repo` is all of them in their order. What they are given is small and picklable, so that
 they run on any task runner, and each may run twice with the same result. The lock is not theirs: a
 flow whose tasks write at a destination holds `prefect_freight.control.lock.hold_lock` meanwhile
-and gives them `lock.destination`, which refuses to be written once the lock is lost.
+and gives them `lock.destination`, which refuses to be written once the lock is lost. Their work is
+done aside, so that a flow that is cancelled need not wait for a store.
 
 In the examples, which go on from one another, `source` and `destination` are what
 `prefect_freight.sources.kinds.open_source` and `prefect_freight.stores.urls.open_store` return, and
@@ -32,6 +33,7 @@ from prefect_freight.stores import Store
 from prefect_freight.tasks.attempts import Attempts, UnitIncompleteError
 from prefect_freight.tasks.retries import STEP
 from prefect_freight.tasks.texts import diff_text, manifest_text
+from prefect_freight.threads import aside
 
 
 @task(**STEP, task_run_name="resolve {ref}")
@@ -42,7 +44,7 @@ def resolve(source: Source, ref: str) -> Snapshot:
 
         snapshot = resolve(source, "main")
     """
-    return run_resolve(source, ref)
+    return aside(lambda: run_resolve(source, ref))
 
 
 @task(**STEP, task_run_name="look at destination")
@@ -55,7 +57,7 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
         if not job.already_whole:
             ...
     """
-    return run_look_at_job(source, destination, snapshot, options)
+    return aside(lambda: run_look_at_job(source, destination, snapshot, options))
 
 
 @task(**STEP, task_run_name="open destination")
@@ -69,7 +71,7 @@ def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Op
             job = open_job(source, destination, snapshot, options)
             ...  # and all that is below
     """
-    return run_open_job(source, destination, snapshot, options)
+    return aside(lambda: run_open_job(source, destination, snapshot, options))
 
 
 @task(**STEP, task_run_name="write manifest")
@@ -81,7 +83,7 @@ def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
         manifest = write_manifest(source, destination, job)
         print(manifest.totals, len(manifest.sections), manifest.changed_names)
     """
-    manifest = run_write_manifest(source, destination, job)
+    manifest = aside(lambda: run_write_manifest(source, destination, job))
     get_run_logger().info("%s", manifest_text(manifest))
     return manifest
 
@@ -102,7 +104,7 @@ def compute_diff(destination: Store, job: Job, manifest: Manifest) -> Plan:
         for table in read_entries(scratch, job):
             print(table.select(["key", "action", "size"]))
     """
-    plan = run_compute_diff(destination, job, manifest)
+    plan = aside(lambda: run_compute_diff(destination, job, manifest))
     get_run_logger().info("%s", diff_text(plan))
     return plan
 
@@ -159,7 +161,7 @@ def verify_copy(source: Source, destination: Store, job: Job) -> Differences:
         differences = verify_copy(source, destination, job)
         print(differences.whole, differences.missing_keys)
     """
-    return run_verify_copy(source, destination, job)
+    return aside(lambda: run_verify_copy(source, destination, job))
 
 
 @task(**STEP, task_run_name="write marker")
@@ -172,4 +174,4 @@ def finish(
 
         report = finish(destination, job, plan, outcome, differences)
     """
-    return run_finish(destination, job, plan, outcome, differences)
+    return aside(lambda: run_finish(destination, job, plan, outcome, differences))

@@ -3,6 +3,7 @@
 pytest_plugins = [
     "fixtures_faults",
     "fixtures_bulk",  # which imports the one before it
+    "fixtures_lakefs",
     "fixtures_prefect",
     "fixtures_repositories",
     "fixtures_runners",

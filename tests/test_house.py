@@ -34,7 +34,7 @@ IMPURE = {
     *("icechunk", "obstore", "fsspec", "s3fs", "botocore", "zarr", "prefect", "httpx"),
 }
 ZARR_NAMES = (".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json", "_ARRAY_DIMENSIONS")
-ROLES = {"__init__", "store", "source", "errors", "layout", "objects", "runner"}
+ROLES = {"__init__", "client", "store", "source", "errors", "layout", "objects", "runner"}
 """What a module of several halls may be called: the role that it plays in a protocol."""
 UNDER_PREFECT = {hall for floor in FLOORS[:9] for hall in floor} - {"blocks", "tasks"}
 HEAVY = ("zarr", "icechunk", "pyarrow", "numpy", "prefect", "fsspec")

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "house.svg"
 PACKAGE = "prefect_freight"
-GROUND = ("errors", "model", "events", "retry", "patience", "config")
+GROUND = ("errors", "model", "events", "retry", "patience", "threads", "grace", "config")
 FLOORS = (
     GROUND,
     ("plan",),
@@ -29,7 +29,17 @@ FLOORS = (
     ("runner", "verifying", "pruning", "tasks", "waits", "options"),
     ("exporting",),
     ("flows",),
-    ("cli", "serving", "console", "demo", "examples", "streams", "convenience", "__main__"),
+    (
+        "cli",
+        "serving",
+        "console",
+        "demo",
+        "examples",
+        "streams",
+        "interrupts",
+        "convenience",
+        "__main__",
+    ),
 )
 """From the bottom to the top. A hall is a folder of the package, or a module that lies in none."""
 

@@ -1,7 +1,6 @@
 """Checksums of what was put: recorded batch by batch, kept beside the manifest at the end."""
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +20,7 @@ from prefect_freight.errors import NotFoundError
 from prefect_freight.model import Action, Job
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
+from prefect_freight.threads import Threads
 
 PARTS_AT_ONCE = 4
 
@@ -38,7 +38,7 @@ def keep_checksums(destination: Store, job: Job) -> None:
     ledger = Ledger(destination, job.area)
     parts = [part for part in diff.parts if part.round.is_copied]
     borrowed = [part for part in parts if part.is_borrowed]
-    with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
+    with Threads(PARTS_AT_ONCE) as pool:
         list(pool.map(lambda part: _keep(destination, diff, part, ledger), borrowed))
     for key, data in _scattered(destination, manifest, diff, parts, ledger).items():
         retrying(lambda key=key, data=data: destination.write(key, bytes(data)))  # type: ignore[misc]

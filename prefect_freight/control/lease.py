@@ -87,7 +87,8 @@ class Renewals:
     def renewed(self, at: float) -> None:
         """Take note of a renewal that was sent at this time."""
         with self._changed:
-            self._renewed_at, self._failure = at, ""
+            # An earlier one may be answered later.
+            self._renewed_at, self._failure = max(at, self._renewed_at), ""
             self._changed.notify_all()
 
     def failed(self, reason: str) -> None:

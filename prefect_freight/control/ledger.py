@@ -8,7 +8,6 @@ its batch, so a killed run may have moved objects without a record and never the
 import json
 import re
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from prefect_freight.errors import NotFoundError
@@ -16,6 +15,7 @@ from prefect_freight.model import FORMAT_VERSION, Round
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 from prefect_freight.stores.pages import list_keys
+from prefect_freight.threads import Threads
 
 BATCHES_PER_FOLDER = 1000
 """Records in folders, so that a unit lists its own and not those of the whole run."""
@@ -76,7 +76,7 @@ class Ledger:
         # Listed first: at the beginning of an export most records are missing, and asking for each
         # would cost a request per batch.
         keys = [key for key in self._list(round_, batches) if key in wanted]
-        with ThreadPoolExecutor(READERS) as pool:
+        with Threads(READERS) as pool:
             records = pool.map(lambda key: self._read(key, wanted[key]), keys)
             return {wanted[key]: r for key, r in zip(keys, records, strict=True) if r is not None}
 

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from prefect_freight.control.guarded import GuardedStore
+from prefect_freight.control.guarded import GuardedStore, UnderWay
 from prefect_freight.control.holder import (
     HELD_HERE,
     LOCK,
@@ -36,8 +36,10 @@ from prefect_freight.control.holder import (
 from prefect_freight.control.lease import Lease, Renewals, now_s, taken_over
 from prefect_freight.errors import FreightError, LockedError, NotFoundError
 from prefect_freight.events import Notice, OnEvent, ignore_event
+from prefect_freight.grace import RELEASE_S
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
+from prefect_freight.threads import aside
 
 LEASE = Lease()
 
@@ -59,6 +61,7 @@ class Lock:
         self._renewals = Renewals(lease, taken_at, clock)
         self._count = 0
         self._lease = lease
+        self._under_way = UnderWay()
         self.destination = self.guard(destination)
         """The store that the lock was taken at, guarded."""
         self._thread = threading.Thread(target=self._renew, name="freight-lock", daemon=True)
@@ -66,22 +69,23 @@ class Lock:
 
     def guard(self, store: Store) -> Store:
         """Return a store of the same place that can be written only while the lock is held."""
-        return GuardedStore(store, self._renewals, self._holder.owner, self._lease)
+        owner = self._holder.owner
+        return GuardedStore(store, self._renewals, owner, self._lease, self._under_way)
 
     def check(self) -> None:
         """Raise `LockedError` if somebody took the lock over meanwhile."""
         if reason := self.lost():
             raise LockedError(reason)
 
-    def lost(self) -> str:
+    def lost(self, within_s: float | None = None) -> str:
         """Return why the lock is not ours any more; an empty text while it is.
 
-        It looks. The renewal does so only now and then, and a lock that somebody took against the
-        rules, or removed, would not be missed until then.
+        It looks, for `within_s` at most. The renewal does so only now and then, and a lock that
+        somebody took against the rules, or removed, would not be missed until then.
         """
         # A store that does not answer proves nothing: the renewal says when that lasted too long.
-        with suppress(FreightError):
-            self._read()
+        with suppress(FreightError, TimeoutError):
+            aside(self._read, within_s)
         return self._renewals.lost
 
     def require(self) -> None:
@@ -89,16 +93,27 @@ class Lock:
         if self._renewals.lost:
             raise LockedError(self._renewals.lost)
 
-    def release(self) -> None:
+    def release(self, within_s: float | None = None) -> None:
         """End the renewal, and give the lock up if it is still ours.
 
+        What hangs for longer than `within_s` is left alone, and so is the lock, whose lease ends.
         Raises nothing: what could not be deleted must not hide how the export ended, and whoever
         comes next sees that nobody holds it any more.
         """
+        self._renewals.end()
+        # A change that somebody interrupted may arrive at any time. So nobody may be let in, and
+        # neither may another export of this process, which alone could know that we have ended.
+        with suppress(TimeoutError):
+            aside(self._give_up, within_s)
+        self._renewals.lose(f"the lock at {self._raw.url} was given up")
+        self._under_way.afterwards(lambda: HELD_HERE.discard(self._holder.owner))
+
+    def _give_up(self) -> None:
         # The renewal ends first: one that is under way would put the lock again after its delete,
         # and nobody would be there to give that one up.
-        self._renewals.end()
         self._thread.join()
+        if self._under_way.any():
+            return
         # A lock that was lost is another's: deleting it would let a third export in. So where the
         # store does not say whose it is, it stays, and whoever comes next waits for its end.
         with suppress(FreightError):
@@ -107,7 +122,6 @@ class Lock:
                 retrying(lambda: self.destination.delete(self._keys))
             elif self._is_seen_to_be_ours():
                 self._raw.delete(self._keys)
-        self._renewals.lose(f"the lock at {self._raw.url} was given up")
 
     def _is_seen_to_be_ours(self) -> bool:
         self._read()  # raises where the store does not answer
@@ -127,20 +141,29 @@ class Lock:
 
     def _renew(self) -> None:
         while self._renewals.wait_until_due():
-            sent_at = self._clock()
             try:
-                # Read before it is replaced: who took it over is to be named.
-                tag = self._read()
-                self._count += 1
-                data = to_json(self._holder, self._count)
-                if self._renewals.lost:
-                    return
-                if self._raw.replace(LOCK, data, tag):
-                    self._renewals.renewed(sent_at)
-                else:  # the next look tells who did it
-                    self._renewals.failed("another replaced it")
+                # One that hangs is left to itself in time for others, or a single request that is
+                # lost would cost the lease.
+                aside(self._renew_once, self._lease.renew_s)
+            except TimeoutError:
+                self._renewals.failed("its renewal was not answered")
             except FreightError as error:
                 self._renewals.failed(str(error))
+
+    def _renew_once(self) -> None:
+        # Counted, as one that hangs may put the lock again when it was given up.
+        with self._under_way.one():
+            sent_at = self._clock()
+            # Read before it is replaced: who took it over is to be named.
+            tag = self._read()
+            self._count += 1
+            data = to_json(self._holder, self._count)
+            if self._renewals.lost:
+                return
+            if self._raw.replace(LOCK, data, tag):
+                self._renewals.renewed(sent_at)
+            else:  # the next look tells who did it
+                self._renewals.failed("another replaced it")
 
 
 @contextmanager
@@ -163,16 +186,21 @@ def hold_lock(
     # Before the first put: between it and this line, another export in this process would take our
     # lock for one that its export has left behind.
     HELD_HERE.add(holder.owner)
+    waiting = _Waiting(destination, holder, on_event, lease, sleep, clock)
     try:
-        waiting = _Waiting(destination, holder, on_event, lease, sleep, clock)
-        keys = waiting.acquire(LOCK)
-        lock = Lock(destination, holder, keys, lease, waiting.sent_at, clock)
-        try:
-            yield lock
-        finally:
-            lock.release()
-    finally:
+        keys = aside(lambda: waiting.acquire(LOCK))
+    except BaseException:
+        waiting.give_up()
         HELD_HERE.discard(holder.owner)
+        raise
+    lock = Lock(destination, holder, keys, lease, waiting.sent_at, clock)
+    try:
+        yield lock
+    except BaseException as error:
+        # Whatever comes with an interrupt, it is to end soon.
+        lock.release(None if isinstance(error, Exception) else RELEASE_S)
+        raise
+    lock.release()
 
 
 class _Waiting:
@@ -191,6 +219,11 @@ class _Waiting:
         self._lease, self._sleep, self._clock = lease, sleep, clock
         self.sent_at = 0.0
         """When the lock may have become ours: our lease counts from here."""
+        self._gave_up = False
+
+    def give_up(self) -> None:
+        """Have `acquire`, which somebody was interrupted in, raise instead of taking the lock."""
+        self._gave_up = True
 
     def acquire(self, key: str) -> list[str]:
         """Take a lock; return the keys to delete at its release, the lock's own last."""
@@ -198,7 +231,7 @@ class _Waiting:
         self.sent_at = self._clock()
         while True:
             if retrying(lambda: self._destination.write_new(key, mine)):
-                return [key]
+                return self._taken([key])
             try:
                 data, tag = retrying(lambda: self._destination.read_tagged(key))
             except NotFoundError:
@@ -209,7 +242,7 @@ class _Waiting:
             holder = parse_holder(data)
             # The put had arrived and its answer was lost; the retry then met our own record.
             if holder is not None and holder.owner == self._holder.owner:
-                return [key]
+                return self._taken([key])
             if holder is not None:
                 self._wait_for_end(key, holder)
             dead = holder.owner if holder else "unreadable"
@@ -221,9 +254,16 @@ class _Waiting:
             self.sent_at = self._clock()
             if self._replace(key, mine, tag):
                 # Both are given up together: whoever still sees the dead holder meets a live one.
-                return [*takeover_keys, key]
+                return self._taken([*takeover_keys, key])
             # (The time stays: it is ours already, if it was the replacing's answer that was lost.)
             retrying(lambda keys=takeover_keys: self._destination.delete(keys))  # type: ignore[misc]
+
+    def _taken(self, keys: list[str]) -> list[str]:
+        """Return the keys of a lock that was taken, unless nobody wants it any more."""
+        if self._gave_up:
+            retrying(lambda: self._destination.delete(keys))
+            raise LockedError("it came when nobody waited for it any more")
+        return keys
 
     def _replace(self, key: str, data: bytes, tag: str | None) -> bool:
         return retrying(lambda: self._destination.replace(key, data, tag))
@@ -249,11 +289,11 @@ class _Waiting:
         # The count of renewals, not a time: the holder's clock may be hours off. From our first
         # look on, a full lease has to pass, however long it was there before.
         began = self._clock()
-        while self._clock() - began < self._lease.lease_s:
+        while self._clock() - began < self._lease.lease_s and not self._gave_up:
             self._sleep(self._lease.look_s)
             current = read_holder(self._destination, key)
             if current is None or current.owner != holder.owner:
                 return False
             if current.renewals != holder.renewals:
                 return True
-        return False
+        return self._gave_up

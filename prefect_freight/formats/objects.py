@@ -1,7 +1,6 @@
 """The copy of a snapshot as the objects that it is: keys and bytes as they are."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +19,7 @@ from prefect_freight.plan.sections import Section, Stretch, TextPositions
 from prefect_freight.retry import retrying
 from prefect_freight.sources import ObjectSource, Source
 from prefect_freight.stores import Store
+from prefect_freight.threads import Threads
 
 READERS = 16
 OBJECTS = "objects"
@@ -124,7 +124,7 @@ def compare_objects(source: Source, destination: Store, job: Job, differences: D
     records = ManifestReader(destination)
     columns = ["key", "location", "size", "content"]
     for table in read_copy(records, records.manifest(job.area), columns):
-        with ThreadPoolExecutor(READERS) as pool:
+        with Threads(READERS) as pool:
             reasons = pool.map(lambda row: _compare(source, destination, row), table.to_pylist())
             for row, reason in zip(table.to_pylist(), reasons, strict=True):
                 if reason:

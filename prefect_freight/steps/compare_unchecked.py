@@ -5,7 +5,6 @@ checksum was lost, or that an earlier version did not record.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +21,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
 from prefect_freight.steps.carry import Carrier
 from prefect_freight.stores import Store
+from prefect_freight.threads import Threads
 
 READERS = 16
 ROWS_AT_ONCE = 1_000
@@ -54,7 +54,7 @@ class _Comparison:
         self._checksums: dict[tuple[str, int], dict[int, bytes]] = {}
 
     def run(self, job: Job) -> None:
-        with ThreadPoolExecutor(READERS) as pool:
+        with Threads(READERS) as pool:
             for section in self._records.manifest(job.area).sections:
                 for rows in self._unchecked(section):
                     homes = [section.areas[row["layer"]] for row in rows]

@@ -16,7 +16,6 @@ new to us, it is listed: a request for a thousand objects.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -35,6 +34,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.steps.partitions import partitioned
 from prefect_freight.stores import Store
 from prefect_freight.stores.locations import has_folders
+from prefect_freight.threads import Threads
 
 FOUND_SCHEMA = pa.schema(
     [
@@ -151,7 +151,7 @@ class _Search:
     def by_asking(self) -> Iterator[pa.Table]:
         """Ask for each key that is new or changed, and look whose it is where one is there."""
         exact: list[pa.Array] = []
-        with ThreadPoolExecutor(ASKING) as pool:
+        with Threads(ASKING) as pool:
             all_keys = [NO_KEYS]
             # The columns that the diff will read too: a part is read once for both.
             for rows, keys in self._planned((*ENTRY_SCHEMA.names, "kept")):
@@ -205,7 +205,7 @@ class _Search:
             for page in self._destination.list(f"{key}/"):
                 yield _found(self._not_ours(page["key"]), BELOW, Round.CLEAR)
 
-    def _present(self, pool: ThreadPoolExecutor, keys: pa.Array) -> pa.Array:
+    def _present(self, pool: Threads, keys: pa.Array) -> pa.Array:
         # One request a key, of no bytes; side by side, since each waits for its answer.
         there = pool.map(self._is_there, keys.to_pylist())
         return keys.filter(pa.array(there, pa.bool_()))

@@ -7,7 +7,6 @@ as a failure in the outcome, so that one bad object stops no other.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +30,7 @@ from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
 from prefect_freight.steps.carry import Carrier
 from prefect_freight.stores import Store
+from prefect_freight.threads import Threads
 
 MAX_BYTES_IN_FLIGHT = 512 * 2**20
 """A larger object goes alone."""
@@ -81,16 +81,14 @@ def move_unit(
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
     if pending:  # before the first object: from here on a later run takes the phase for ours
         ledger.begin(unit.round, unit.phase)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
-    try:
-        for number, entries in diff.read_batches(destination, unit, pending):
-            if not mover.start(pool, number, entries, records.get(number)):
-                break
-        pool.shutdown()
-    except BaseException:
-        mover.halt()  # or the pool would first move all that it was given
-        pool.shutdown()
-        raise
+    with Threads(threads) as pool:
+        try:
+            for number, entries in diff.read_batches(destination, unit, pending):
+                if not mover.start(pool, number, entries, records.get(number)):
+                    break
+        except BaseException:
+            mover.halt()  # or the threads would first move all that they were given
+            raise
     if mover.interrupt is not None:
         raise mover.interrupt
     return skipped + mover.outcome
@@ -131,7 +129,7 @@ class _Mover:
         self._halted = True
 
     def start(
-        self, pool: ThreadPoolExecutor, number: int, entries: pa.Table, earlier: BatchRecord | None
+        self, pool: Threads, number: int, entries: pa.Table, earlier: BatchRecord | None
     ) -> bool:
         """Submit a batch, once there is room for one; return whether more should follow."""
         self._open.acquire()

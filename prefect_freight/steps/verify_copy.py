@@ -10,7 +10,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +30,7 @@ from prefect_freight.sources import Source
 from prefect_freight.steps.compare_unchecked import compare_unchecked
 from prefect_freight.steps.partitions import partitioned
 from prefect_freight.stores import Store
+from prefect_freight.threads import Threads
 
 WANTED = pa.schema([("key", pa.string()), ("size", pa.int64()), ("checksum", pa.binary())])
 FOUND = pa.schema([("key", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
@@ -138,7 +138,7 @@ def _compare_checksums(destination: Store, present: pa.Table, differences: Diffe
         for key, checksum, etag in _rows(present)
         if checksum is not None and not _is_md5(etag, checksum)
     ]
-    with ThreadPoolExecutor(READERS) as pool:
+    with Threads(READERS) as pool:
         reasons = pool.map(lambda row: _compare_bytes(destination, *row), doubtful)
         for (key, _), reason in zip(doubtful, reasons, strict=True):
             if reason:

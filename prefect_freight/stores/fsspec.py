@@ -23,8 +23,13 @@ from prefect_freight.retry import retrying
 from prefect_freight.stores.local import DENIED_ERRNOS, FULL_ERRNOS
 from prefect_freight.stores.locations import parent_url
 from prefect_freight.stores.pages import Row, to_pages
+from prefect_freight.threads import aside
 
 NO_BUCKET_CODES = {"NoSuchBucket", "ContainerNotFound"}
+LIMIT_S = 600.0
+"""For an operation: not every file system has time-outs of its own."""
+MIN_BYTES_PER_S = 2**16
+"""Bytes have as much more time."""
 TAGS = (
     "ETag",
     "etag",
@@ -42,11 +47,12 @@ class FsspecStore:
     """Objects of an fsspec file system below a URL.
 
     What is atomic depends on the file system: object stores put all of an object or nothing, SFTP
-    and its like show a file while it grows, and none has a conditional put here.
+    and its like show a file while it grows, and none has a conditional put here. An operation that
+    takes longer than `limit_s`, and than its bytes may take, has failed, and is left to itself.
     """
 
-    def __init__(self, url: str, config: StoreConfig) -> None:
-        self._url, self._config = url.rstrip("/"), config
+    def __init__(self, url: str, config: StoreConfig, limit_s: float = LIMIT_S) -> None:
+        self._url, self._config, self._limit_s = url.rstrip("/"), config, limit_s
         self._opened: tuple[Any, str] | None = None
         self._lock = threading.Lock()
 
@@ -54,7 +60,7 @@ class FsspecStore:
         return f"FsspecStore({self.url!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return FsspecStore, (self._url, self._config)
+        return FsspecStore, (self._url, self._config, self._limit_s)
 
     @property
     def url(self) -> str:
@@ -64,7 +70,7 @@ class FsspecStore:
     def parent(self) -> "FsspecStore | None":
         """Return the folder above."""
         above = parent_url(self._url)
-        return None if above is None else FsspecStore(above, self._config)
+        return None if above is None else FsspecStore(above, self._config, self._limit_s)
 
     def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read a file, or a range of it."""
@@ -84,7 +90,7 @@ class FsspecStore:
                 b"" if length == 0 else bytes(files.cat_file(path, start=offset or None, end=end))
             )
 
-        data = self._call("read", key, get)
+        data = self._call("read", key, get, length or 0)
         if length is not None and len(data) != length:
             raise IntegrityError(
                 f"expected {length} bytes from {offset} of {key!r} in {self.url}, found {len(data)}"
@@ -115,7 +121,7 @@ class FsspecStore:
                 files.makedirs(path.rpartition("/")[0], exist_ok=True)
             files.pipe_file(path, data)
 
-        self._call("write", key, put)
+        self._call("write", key, put, len(data))
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Write a file unless there is one; two callers at once may both find none."""
@@ -196,9 +202,9 @@ class FsspecStore:
                 self._opened = self._call("open", "", lambda: _open(self._url, self._config))
             return self._opened
 
-    def _call[T](self, verb: str, key: str, call: Callable[[], T]) -> T:
+    def _call[T](self, verb: str, key: str, call: Callable[[], T], size: int = 0) -> T:
         try:
-            return call()
+            return aside(call, self._limit_s + size / MIN_BYTES_PER_S)
         except FreightError:
             raise
         except Exception as error:  # noqa: BLE001 - translated
@@ -232,6 +238,8 @@ def _translate(error: Exception, failure: str) -> FreightError:
             return NotFoundError(f"{failure}: there is no such file")
         case PermissionError():
             return AccessError(f"{failure}: it was refused. Check storage_options")
+        case TimeoutError():
+            return TransientError(f"{failure}: it did not answer in time")
         case ImportError():
             return ConfigError(f"{failure}: {error}")  # names the package to install
         case ValueError() | TypeError() | NotImplementedError():

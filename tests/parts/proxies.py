@@ -21,6 +21,7 @@ from xml.sax.saxutils import escape
 
 LATENCY_S = 0.02
 SLOW_BODY_S = 0.3
+DRIP_EVERY_S = 0.2
 HEAD_LIMIT = 2**20
 
 
@@ -35,6 +36,7 @@ class Fault(enum.Enum):
     RESET_AFTER = "the server does it, and the connection is reset before it can say so"
     TRUNCATED = "the answer's body ends half-way"
     SLOW_BODY = "the answer's body comes in two halves"
+    DRIP = "the answer's body comes byte by byte"
     LATENCY = "the request waits a little"
     ECHO = "403 with all of the request in its message"
     HANG = "the request never arrives"
@@ -207,10 +209,8 @@ class FaultProxy:
                 writer.write(answer.head + answer.body[: len(answer.body) // 2])
                 await writer.drain()
                 return _reset(writer)
-            case Fault.SLOW_BODY:
-                writer.write(answer.head + answer.body[: len(answer.body) // 2])
-                await asyncio.sleep(SLOW_BODY_S)
-                writer.write(answer.body[len(answer.body) // 2 :])
+            case Fault.SLOW_BODY | Fault.DRIP:
+                await _send_slowly(writer, answer, fault)
             case _:
                 writer.write(answer.head + answer.body)
         await writer.drain()
@@ -291,6 +291,16 @@ async def _read_chunked(reader: asyncio.StreamReader) -> bytes:
         parts += [line, await reader.readexactly(size + 2)]
         if not size:
             return b"".join(parts)
+
+
+async def _send_slowly(writer: asyncio.StreamWriter, answer: _Message, fault: Fault) -> None:
+    drips = fault is Fault.DRIP
+    size, pause_s = (1, DRIP_EVERY_S) if drips else (len(answer.body) // 2 + 1, SLOW_BODY_S)
+    writer.write(answer.head)
+    for first in range(0, len(answer.body), size):
+        writer.write(answer.body[first : first + size])
+        await writer.drain()  # which raises once the client has gone
+        await asyncio.sleep(pause_s)
 
 
 def _reset(writer: asyncio.StreamWriter) -> bool:

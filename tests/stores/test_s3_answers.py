@@ -3,6 +3,7 @@
 import contextlib
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SO_LINGER, SOL_SOCKET
@@ -20,6 +21,8 @@ from prefect_freight.errors import (
     StorageFullError,
     TransientError,
 )
+from prefect_freight.sources.icechunk.source import IcechunkSource
+from prefect_freight.stores.s3.body import SMALL_BYTES
 from prefect_freight.stores.s3.store import S3Store
 
 HIDDEN = "hush-hush-0123456789"
@@ -101,6 +104,20 @@ def _found(length: int) -> dict[str, str]:
     }
 
 
+def drip(request: BaseHTTPRequestHandler) -> None:
+    """Answer with a body that comes byte by byte: no pause is ever long."""
+    asked = request.headers.get("Range", "")
+    length = int(asked.rpartition("-")[2]) + 1 if asked else 10_000
+    request.send_response(206 if asked else 200)
+    for name, value in _found(length).items():
+        request.send_header(name, value)
+    request.end_headers()
+    with contextlib.suppress(OSError):  # the client has gone
+        for _ in range(length):
+            request.wfile.write(b"<")
+            time.sleep(0.2)
+
+
 PASSES, REFUSED = TransientError, AccessError
 TABLE: list[tuple[str, Answer, type[FreightError]]] = [
     ("503 SlowDown", error(503, "SlowDown"), PASSES),
@@ -154,6 +171,39 @@ def test_each_answer_has_its_class(answer, expected, act) -> None:
 def test_a_body_that_is_cut_short_may_be_whole_next_time(name: str) -> None:
     with serving(cut_short) as endpoint, pytest.raises(TransientError):
         ACTS[name](store_at(endpoint))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda store: store.read("k"),
+        lambda store: store.read("k", 0, 1000),
+        lambda store: store.read("k", 0, SMALL_BYTES + 1),
+        lambda store: store.read_tagged("k"),
+        lambda store: store.delete(["k"]),
+        # Which goes on where it broke, and so tries six times.
+        pytest.param(lambda store: list(store.list()), marks=pytest.mark.slow),
+    ],
+    ids=["read", "small range", "large range", "read_tagged", "delete", "list"],
+)
+def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(act) -> None:
+    began = time.monotonic()
+    with serving(drip) as endpoint, pytest.raises(TransientError):
+        act(store_at(endpoint))
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.slow
+def test_icechunk_is_not_waited_for_either() -> None:
+    began = time.monotonic()
+    with serving(drip) as endpoint:
+        config = StoreConfig(
+            endpoint_url=endpoint, access_key_id="id", secret_access_key=Secret(HIDDEN)
+        )
+        source = IcechunkSource("s3://bucket/repository", config, limit_s=0.5)
+        with pytest.raises(TransientError, match="did not answer within"):
+            source.resolve("main")
+    assert time.monotonic() - began < 30
 
 
 def test_deleting_what_one_may_not_is_refused_by_name() -> None:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from functools import cache
 
+from prefect_freight.errors import TransientError
+
 
 # The thread is a daemon, or a process that is done would wait for a loop that runs for ever.
 @cache
@@ -18,13 +20,22 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def run[T](coroutine: Coroutine[object, object, T]) -> T:
-    """Run a coroutine to its end and return its result."""
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop()).result()
+def run[T](coroutine: Coroutine[object, object, T], within_s: float) -> T:
+    """Run a coroutine to its end and return its result.
+
+    Raises `TransientError` where that is not there `within_s`: Icechunk's own time-outs do not
+    count while an answer comes, however slowly.
+    """
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    try:
+        return future.result(within_s)
+    except TimeoutError:
+        future.cancel()
+    raise TransientError(f"Icechunk's storage did not answer within {within_s:.0f} s")
 
 
-def iterate[T](items: AsyncIterator[T]) -> Iterator[T]:
-    """Yield what an asynchronous iterator yields."""
+def iterate[T](items: AsyncIterator[T], within_s: float) -> Iterator[T]:
+    """Yield what an asynchronous iterator yields, each within some seconds."""
 
     # In a tuple, so that an item that is None is not taken for the end. StopAsyncIteration itself
     # could not be passed on: Python makes a RuntimeError of it where it leaves a coroutine.
@@ -34,5 +45,5 @@ def iterate[T](items: AsyncIterator[T]) -> Iterator[T]:
         except StopAsyncIteration:
             return None
 
-    while (item := run(step())) is not None:
+    while (item := run(step(), within_s)) is not None:
         yield item[0]

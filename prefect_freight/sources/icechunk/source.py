@@ -47,15 +47,19 @@ CHUNKS = "chunks"
 DOCUMENTS_AT_ONCE = 64
 REFS_PER_BATCH = 8_192
 """Inline chunks of a batch are in memory together."""
+LIMIT_S = 300.0
+"""For what Icechunk is asked at a time, which reads some of the repository's own records."""
 STORAGE_ATTEMPTS = 4
 """Attempts that Icechunk makes by itself; with its own ten, a wrong endpoint takes a minute."""
 
 
 class IcechunkSource:
-    """A repository, opened on first use."""
+    """A repository, opened on first use; Icechunk has `limit_s` for each answer."""
 
-    def __init__(self, storage_url: str, config: StoreConfig | None = None) -> None:
-        self._config = config or StoreConfig()
+    def __init__(
+        self, storage_url: str, config: StoreConfig | None = None, limit_s: float = LIMIT_S
+    ) -> None:
+        self._config, self._limit_s = config or StoreConfig(), limit_s
         # Chunks may lie on a larger disk: a link leads to a folder of nothing but their ids, which
         # are all that is read there.
         self._store: Store = with_linked(open_store(storage_url, self._config), CHUNKS)
@@ -89,12 +93,12 @@ class IcechunkSource:
     def resolve(self, ref: str) -> Snapshot:
         """Return the snapshot that a branch, else a tag, else a snapshot id, names now."""
         repository = self._open()
-        branches = self._ask(repository.list_branches)
+        branches = self._ask(repository.list_branches_async)
         if ref in branches:
-            return Snapshot(self.url, ref, self._ask(repository.lookup_branch, ref))
-        tags = self._ask(repository.list_tags)
+            return Snapshot(self.url, ref, self._ask(repository.lookup_branch_async, ref))
+        tags = self._ask(repository.list_tags_async)
         if ref in tags:
-            return Snapshot(self.url, ref, self._ask(repository.lookup_tag, ref))
+            return Snapshot(self.url, ref, self._ask(repository.lookup_tag_async, ref))
         return Snapshot(self.url, ref, self._find_snapshot(ref, sorted(branches | tags)))
 
     def read_nodes(self, snapshot: Snapshot) -> list[Node]:
@@ -112,7 +116,7 @@ class IcechunkSource:
         )
         paths = [path for path, *_ in nodes]
         # A coroutine can be run once, and each attempt needs its own.
-        documents = self._ask(lambda: run(self._read_documents(snapshot, paths)))
+        documents = self._ask(self._read_documents, snapshot, paths, self._session(snapshot))
         return [
             # An array's references are those of its manifest files, which never change.
             Node(path, kind, document, json.dumps(manifests))
@@ -135,10 +139,7 @@ class IcechunkSource:
 
     def _inspect(self, snapshot: Snapshot) -> Any:
         """Return what Icechunk tells of the nodes of a snapshot."""
-        # Icechunk's synchronous call holds the interpreter while it waits for the store; the lock's
-        # renewal in another thread would wait with it.
-        inspect = self._open().inspect_snapshot_async
-        nodes = self._ask(lambda: run(inspect(snapshot.id)))["nodes"]
+        nodes = self._ask(self._open().inspect_snapshot_async, snapshot.id)["nodes"]
         self._extents[snapshot.id] = {
             node["path"].strip("/"): [m["extents"] for m in node.get("manifest_refs", [])]
             for node in nodes
@@ -155,7 +156,8 @@ class IcechunkSource:
                 # The first time, or after an error. A snapshot never changes, so the iterator gives
                 # the same batches again, and those that were yielded are left out.
                 if batches is None:
-                    refs = iterate(store.array_chunk_iterator(f"/{path}", REFS_PER_BATCH))
+                    found = store.array_chunk_iterator(f"/{path}", REFS_PER_BATCH)
+                    refs = iterate(found, self._limit_s)
                     batches = itertools.islice(refs, done, None)
                 return next(batches, None)
             except Exception:
@@ -183,17 +185,17 @@ class IcechunkSource:
 
     def _session(self, snapshot: Snapshot) -> "IcechunkStore":
         if snapshot.id not in self._sessions:
-            session = self._ask(self._open().readonly_session, snapshot_id=snapshot.id)
+            session = self._ask(self._open().readonly_session_async, snapshot_id=snapshot.id)
             self._sessions[snapshot.id] = session.store
         return self._sessions[snapshot.id]
 
     async def _read_documents(
-        self, snapshot: Snapshot, paths: list[str]
+        self, snapshot: Snapshot, paths: list[str], store: "IcechunkStore"
     ) -> list[Mapping[str, Any]]:
         from zarr.core.buffer import default_buffer_prototype
         from zarr.core.common import ZARR_JSON
 
-        store, prototype = self._session(snapshot), default_buffer_prototype()
+        prototype = default_buffer_prototype()
         limit = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
 
         async def read(key: str) -> bytes:
@@ -213,7 +215,7 @@ class IcechunkSource:
         import icechunk
 
         try:
-            snapshot_id: str = self._ask(self._open().lookup_snapshot, ref).id
+            snapshot_id: str = self._ask(self._open().lookup_snapshot_async, ref).id
         except (NotFoundError, icechunk.InvalidInputError) as error:
             near = difflib.get_close_matches(ref, names, n=3, cutoff=0.5)
             hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
@@ -224,11 +226,17 @@ class IcechunkSource:
         return snapshot_id
 
     def _ask(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call Icechunk; its errors become ours, and those that may be retried are."""
+        """Call Icechunk; its errors become ours, and those that may be retried are.
+
+        What it offers as a coroutine is called as one: some of its synchronous calls hold the
+        interpreter while they wait for the store, and the lock's renewal in another thread, or an
+        interrupt, would wait with them.
+        """
 
         def attempt() -> Any:
             try:
-                return call(*args, **kwargs)
+                answer = call(*args, **kwargs)
+                return run(answer, self._limit_s) if asyncio.iscoroutine(answer) else answer
             except FreightError:
                 raise
             except Exception as error:  # noqa: BLE001 - translated
@@ -269,7 +277,7 @@ def _to_refs(
     )
 
 
-def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Repository":
+async def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Repository":
     import icechunk
 
     # Without this Icechunk warns of commits, on standard error; nothing is committed here.
@@ -294,7 +302,8 @@ def _open_repository(storage_url: str, config: StoreConfig) -> "icechunk.Reposit
     # one lost request does not cost reading a list of references anew.
     retries = icechunk.StorageRetriesSettings(max_tries=STORAGE_ATTEMPTS)
     settings = icechunk.StorageSettings(retries=retries)
-    return icechunk.Repository.open(storage, icechunk.RepositoryConfig(storage=settings))
+    open_ = icechunk.Repository.open_async
+    return await open_(storage, icechunk.RepositoryConfig(storage=settings))
 
 
 def _s3_storage(bucket: str, prefix: str, config: StoreConfig) -> "icechunk.Storage":

@@ -3,7 +3,6 @@
 import contextvars
 import json
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -30,6 +29,7 @@ from prefect_freight.sources import Node
 from prefect_freight.sources.plain_zarr.chunk_rows import ArrayChunks, look_for_chunks
 from prefect_freight.sources.plain_zarr.consolidated_notes import Documents, consolidated_notes
 from prefect_freight.sources.plain_zarr.listed import ListedObjects, Listing
+from prefect_freight.threads import Threads
 
 READERS = 32
 NAMED = 5
@@ -97,7 +97,7 @@ def _read_documents(objects: ListedObjects, keys: list[str], version: int) -> Do
 
     # With the rule by which this thread tries again, which others do not have by themselves.
     contexts = [contextvars.copy_context() for _ in keys]
-    with ThreadPoolExecutor(READERS) as pool:
+    with Threads(READERS) as pool:
         parsed = pool.map(lambda context, key: context.run(read, key), contexts, keys)
         return dict(zip(keys, parsed, strict=True))
 

@@ -1,5 +1,6 @@
 """Clients of S3, and the keys that they sign with."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,37 @@ from prefect_freight.errors import ConfigError
 if TYPE_CHECKING:
     import obstore.store
 
-CONNECT_S, IDLE_S, REQUEST_S = 10, 60, 3600
+CONNECT_S, IDLE_S = 10, 60
+LARGE_PUT_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a request may take, in seconds: a client has the same ones for all of its own.
+
+    obstore counts the time without an answer from the request's first byte, so that a body on its
+    way to the server is idle time.
+    """
+
+    idle_s: float
+    """Without an answer, and between two pieces of its body."""
+    total_s: float
+    """All of it: an answer that comes byte by byte is never idle, and would never end."""
+
+    @classmethod
+    def of_small(cls, idle_s: float) -> "Limits":
+        """Return those of a request that neither takes nor brings much."""
+        return cls(idle_s, 2 * idle_s)
+
+    @classmethod
+    def of_large_put(cls) -> "Limits":
+        """Return those of a put whose body is so large that it alone takes its time."""
+        return cls(LARGE_PUT_S, LARGE_PUT_S)
+
+    @classmethod
+    def of_body(cls, idle_s: float) -> "Limits":
+        """Return those of an answer of any size, whose reader looks at how fast it comes."""
+        return cls(idle_s, timedelta(days=7).total_seconds())
 
 
 class Credentials:
@@ -98,10 +129,10 @@ def open_obstore(
     bucket: str,
     prefix: str,
     config: StoreConfig,
-    idle_s: int = IDLE_S,
+    limits: Limits,
     checksum: str | None = None,
 ) -> "obstore.store.S3Store":
-    """Return obstore's client, which gives a request up after `idle_s` without an answer."""
+    """Return obstore's client, which gives a request up that takes longer than its limits."""
     import obstore.store
 
     ours = s3_credentials(config) is not None
@@ -119,14 +150,14 @@ def open_obstore(
         client_options={
             "allow_http": bool(config.allow_http),
             "connect_timeout": timedelta(seconds=CONNECT_S),
-            "read_timeout": timedelta(seconds=idle_s),
-            "timeout": timedelta(seconds=REQUEST_S),
+            "read_timeout": timedelta(seconds=limits.idle_s),
+            "timeout": timedelta(seconds=limits.total_s),
             # As many as may move at a time, or connections would be opened again and again.
             "pool_max_idle_per_host": "256",
         },
         # Nothing is retried below us: attempts of two layers would multiply, and a fault that is
         # not one of ours to retry would be sent again all the same.
-        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=REQUEST_S)},
+        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=limits.total_s)},
         **{name: value for name, value in options.items() if value is not None},
     )
 

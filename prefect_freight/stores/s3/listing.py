@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from prefect_freight.config import StoreConfig
-from prefect_freight.stores.s3.client import open_botocore
+from prefect_freight.stores.s3.client import IDLE_S, open_botocore
+from prefect_freight.threads import aside
 
 
 def list_pages(
@@ -30,7 +31,8 @@ class _Pages(Iterator[list[dict[str, Any]]]):
 
     def __next__(self) -> list[dict[str, Any]]:
         while not self._done:
-            answer = self._client.list_objects_v2(**self._request)
+            # botocore has no limit for all of a request, only for each pause in its answer.
+            answer = aside(lambda: self._client.list_objects_v2(**self._request), 2 * IDLE_S)
             # Only now that it has answered: a request that failed leaves all as it was.
             self._done = not answer.get("IsTruncated")
             self._request["ContinuationToken"] = answer.get("NextContinuationToken", "")

@@ -21,8 +21,9 @@ from prefect_freight.errors import (
 )
 from prefect_freight.retry import retrying
 from prefect_freight.stores.pages import ROWS_PER_PAGE, to_page
+from prefect_freight.stores.s3.body import SMALL_BYTES, read_body
 from prefect_freight.stores.s3.cause import read_cause
-from prefect_freight.stores.s3.client import IDLE_S, open_obstore, s3_credentials
+from prefect_freight.stores.s3.client import IDLE_S, Limits, open_obstore, s3_credentials
 from prefect_freight.stores.s3.errors import CONFLICT_CODES, translate_error
 
 if TYPE_CHECKING:
@@ -35,9 +36,8 @@ KEYS_PER_ANSWER = 1_000
 MAX_KEY_BYTES = 1024  # of S3
 SINGLE_PUT_BYTES = 64 * 2**20
 PART_BYTES = 32 * 2**20  # of at most 10,000 parts
-LARGE_PUT_BYTES, LARGE_PUT_IDLE_S = 2**20, 600
-"""obstore counts the time without an answer from the request's first byte, so that a body on its
-way is idle time: a small one has to arrive within `idle_s`, a larger one within this."""
+LARGE_PUT_BYTES = 2**20
+"""A smaller body has to arrive within the time that a request may be idle."""
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 """Where the environment names the service, for want of a configuration."""
 NO_TAG = '"00000000000000000000000000000000"'
@@ -49,7 +49,11 @@ UNSUPPORTED_KEY = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 
 
 class S3Store:
-    """Objects of a bucket under a prefix; without an answer for `idle_s`, a request has failed."""
+    """Objects of a bucket under a prefix.
+
+    A request has failed without an answer for `idle_s`, and if it takes longer than the `Limits`
+    made of that; see `read_body` for those whose answer may be large.
+    """
 
     def __init__(
         self,
@@ -64,7 +68,7 @@ class S3Store:
         self._bucket, self._prefix, self._config, self._idle_s = bucket, prefix, config, idle_s
         self._checksum = checksum
         self._replaces: bool | None = None  # the service honours `If-Match`; None is not known yet
-        self._opened: dict[int, obstore.store.S3Store] = {}
+        self._opened: dict[Limits, obstore.store.S3Store] = {}
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
@@ -97,17 +101,19 @@ class S3Store:
         """Get an object, or a range of it, in one request."""
         import obstore
 
-        path, client = self._path(key), self._client()
+        path = self._path(key)
         if length == 0:
             # HTTP has no range of no bytes; the request still tells whether the object exists.
-            self._call("read", key, lambda: obstore.head(client, path))
+            self._call("read", key, lambda: obstore.head(self._client(), path))
             return b""
 
         def get() -> bytes:
-            if length is not None:
-                return bytes(obstore.get_range(client, path, start=offset, length=length))
-            options = {"range": {"offset": offset}} if offset else None
-            return bytes(obstore.get(client, path, options=options).bytes())  # type: ignore[arg-type]
+            if length is not None and length <= SMALL_BYTES:
+                return bytes(obstore.get_range(self._client(), path, start=offset, length=length))
+            range_ = {"offset": offset} if length is None else (offset, offset + length)
+            options = {"range": range_} if offset or length is not None else None
+            answer = obstore.get(self._body_client(), path, options=options)  # type: ignore[arg-type]
+            return read_body(answer, self._idle_s, self._failure("read", key))
 
         try:
             data = self._call("read", key, get)
@@ -125,11 +131,12 @@ class S3Store:
         """Get an object and the entity tag of the same answer."""
         import obstore
 
-        path, client = self._path(key), self._client()
+        path, client = self._path(key), self._body_client()
 
         def get() -> tuple[bytes, str | None]:
             answer = obstore.get(client, path)
-            return bytes(answer.bytes()), answer.meta["e_tag"]
+            data = read_body(answer, self._idle_s, self._failure("read", key))
+            return data, answer.meta["e_tag"]
 
         return self._call("read", key, get)
 
@@ -326,14 +333,20 @@ class S3Store:
         return key
 
     def _client(self, put_bytes: int = 0) -> "obstore.store.S3Store":
-        # The time-outs of a client are fixed when it is made, so there is one of each kind. Two
+        large = put_bytes > LARGE_PUT_BYTES
+        return self._open(Limits.of_large_put() if large else Limits.of_small(self._idle_s))
+
+    def _body_client(self) -> "obstore.store.S3Store":
+        return self._open(Limits.of_body(self._idle_s))
+
+    def _open(self, limits: Limits) -> "obstore.store.S3Store":
+        # The limits of a client are fixed when it is made, so there is one of each kind. Two
         # threads may both make it: one of the two is dropped, and nothing else comes of it.
-        idle_s = LARGE_PUT_IDLE_S if put_bytes > LARGE_PUT_BYTES else self._idle_s
-        if idle_s not in self._opened:
-            self._opened[idle_s] = open_obstore(
-                self._bucket, self._prefix, self._config, idle_s, self._checksum
+        if limits not in self._opened:
+            self._opened[limits] = open_obstore(
+                self._bucket, self._prefix, self._config, limits, self._checksum
             )
-        return self._opened[idle_s]
+        return self._opened[limits]
 
     def _call[T](self, verb: str, key: str, call: Callable[[], T]) -> T:
         try:
@@ -341,8 +354,11 @@ class S3Store:
         except FreightError:
             raise
         except Exception as error:  # noqa: BLE001 - translated
-            failure = f"could not {verb} {key!r} in {self.url}"
+            failure = self._failure(verb, key)
             endpoint = self._config.endpoint_url or "S3"
             translated = translate_error(error, failure, self._bucket, endpoint)
         # Raised out here, so that the library's error, which may quote a secret, isn't its context.
         raise translated
+
+    def _failure(self, verb: str, key: str) -> str:
+        return f"could not {verb} {key!r} in {self.url}"
