@@ -104,7 +104,10 @@ def _parse(
 def _bounds(listing: Listing, chunks: ArrayChunks) -> npt.NDArray[np.int64]:
     """Return numbers in the grid that divide the chunks into about equal parts."""
     step = max(1, chunks.count // SAMPLES)
-    sampled = [_numbers(coords, chunks.grid)[::step] for _, coords in _rows(listing, chunks)]
+    sampled = []
+    for page in listing.without_documents(chunks.keys.folder):
+        some = page.take(pa.array(np.arange(0, page.num_rows, step)))
+        sampled.append(_numbers(_parse(some, chunks.keys, chunks.grid)[1], chunks.grid))
     samples = np.sort(np.concatenate(sampled))
     parts = -(-chunks.count // ROWS_AT_ONCE)
     return np.unique(samples[np.arange(1, parts) * len(samples) // parts])
