@@ -10,6 +10,7 @@ import xarray as xr
 import zarr
 from command import freight
 from histories import attributes, create, data, group, tree
+from layouts import LayoutCase, over_stores, ship
 from runners import Run, export_at_once
 from scripted import ScriptedStore
 
@@ -231,22 +232,32 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
+def put_odd_array(place: Path, reason: str) -> None:
+    """Write an array that Zarr 3 refuses for a reason, with one chunk."""
+    place.mkdir()
+    (place / ".zarray").write_text(json.dumps(ZARRAY | REFUSED[reason]))
+    (place / "1").write_bytes(b"anything")
+
+
 @pytest.mark.parametrize("reason", REFUSED)
-def test_what_zarr3_cannot_express_is_refused_by_name_and_no_matter_to_zarr2(
-    tmp_path: Path, reason: str
-) -> None:
+def test_what_zarr3_cannot_express_is_refused_by_name(tmp_path: Path, reason: str) -> None:
     store = tmp_path / "store"
     zarr.open_group(store, mode="w", zarr_format=2).create_group("g/h")
-    (store / "g/h/x").mkdir()
-    (store / "g/h/x/.zarray").write_text(json.dumps(ZARRAY | REFUSED[reason]))
-    (store / "g/h/x/1").write_bytes(b"anything")
+    put_odd_array(store / "g/h/x", reason)
     with pytest.raises(UnsupportedNodeError, match=rf"array 'g/h/x'.*{reason}.*--format zarr2"):
         export_at_once(store, tmp_path / "copy", format="zarr3")
     assert not (tmp_path / "copy").exists() or not tree(tmp_path / "copy")
-    export_at_once(store, tmp_path / "copy", format="zarr2")
+
+
+def test_what_zarr3_cannot_express_is_no_matter_to_a_zarr2_copy(tmp_path: Path) -> None:
+    zarr.open_group(tmp_path / "store", mode="w", zarr_format=2)
+    for number, reason in enumerate(REFUSED):
+        put_odd_array(tmp_path / "store" / str(number), reason)
+    assert export_at_once(tmp_path / "store", tmp_path / "copy").format == "zarr2"
     copy = data(tmp_path / "copy")
-    assert json.loads(copy["g/h/x/.zarray"]) == ZARRAY | REFUSED[reason]
-    assert copy["g/h/x/1"] == b"anything"
+    for number, reason in enumerate(REFUSED):
+        assert json.loads(copy[f"{number}/.zarray"]) == ZARRAY | REFUSED[reason]
+        assert copy[f"{number}/1"] == b"anything"
 
 
 @pytest.mark.parametrize(
@@ -315,6 +326,19 @@ def test_only_what_changed_moves_and_unchanged_arrays_are_not_even_compared(
     root["a"][:3] = 9
     report = export(tmp_path / "store", tmp_path / "copy", format="zarr3", from_ref="last")
     assert {name: n for name, n in report.rounds.items() if n} == {"chunks": 1}
+
+
+@over_stores
+@pytest.mark.usually("plain", "store2-as-zarr2")
+@pytest.mark.usually("plain", "store3-as-zarr3")
+def test_differences_there_and_back_make_what_a_full_export_makes(
+    export: Run, layout: LayoutCase, tmp_path: Path
+) -> None:
+    subject, copy = layout.make(tmp_path, layout.source.NEXT), tmp_path / "copy"
+    ship(export, subject, copy, 0)
+    for state in (1, 0):
+        ship(export, subject, copy, state, from_ref="last")
+        assert data(copy) == subject.expected(state)
 
 
 @pytest.mark.parametrize(("source", "copy"), [("place", "place/in"), ("place/in", "place")])
