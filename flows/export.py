@@ -88,6 +88,9 @@ def export_repo(
     settle_s: Annotated[float, Field(ge=0)] = 2.0,
     max_fill_chunks: Annotated[int, Field(ge=0)] = MAX_FILL_CHUNKS,
     retry_for: Annotated[float, Field(ge=0)] = RETRY_FOR_S,
+    group: str | None = None,
+    include: list[str] | None = None,
+    exclude: list[str] | None = None,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot: of a repository, a Zarr store, or objects.
 
@@ -120,11 +123,19 @@ def export_repo(
         on_existing: What to do where the destination holds anything that is not ours: refuse;
             merge, which keeps it, writes beside it, and refuses by name what is in the way; or
             replace, which puts over that or deletes it, and takes over another source's copy, or
-            one of another format.
+            one of another format or selection.
         settle_s: Seconds to wait before anything goes that a reader may have just opened.
         max_fill_chunks: Refuse to write out more missing chunks than that, which a Zarr 2 copy may
             need for their fill values.
         retry_for: Seconds for which a store that does not answer is waited for.
+        group: Export only this group or array (its path), and what lies in it; paths stay as they
+            are.
+        include: Regular expressions (Python's). Arrays and groups whose path matches one of them,
+            anywhere, are exported, or plain objects whose key does; and, without exclude, nothing
+            else. Coordinates of a selected array's dimensions come with it.
+        exclude: Regular expressions. All is exported but what matches one of them and none of
+            include; a coordinate that is excluded by its own name stays out. The selection is part
+            of what a copy is: another one at the same destination is refused.
     """
     refuse_stored_credentials(source, destination)
     options = plan_options(
@@ -137,6 +148,9 @@ def export_repo(
         settle_s=settle_s,
         max_fill_chunks=max_fill_chunks,
         retry_for=retry_for,
+        group=group,
+        include=include,
+        exclude=exclude,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
     opened = aside(lambda: (open_given_source(source), open_given_store(destination)))

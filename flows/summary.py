@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from prefect_freight.model import ExportReport, Job, Outcome, Plan
+from prefect_freight.model import EVERYTHING, ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
+from prefect_freight.plan.selection import to_text
 
 MAX_FAILURES_SHOWN = 20
 MAX_NAME = 40
@@ -88,6 +89,7 @@ def summary_line(report: ExportReport) -> str:
 def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -> str:
     """Return the summary of an export; of one that failed, with the reason and what failed."""
     state = "The copy is whole" if report.whole else "The copy is **not** whole"
+    is_part = report.selection != EVERYTHING
     rows = [
         *summary_rows(report),
         ("Objects there already", f"{report.objects_skipped:,}"),
@@ -101,6 +103,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
         ("Difference to", _code(report.base_snapshot) if report.base_snapshot else "nothing: all"),
         ("Destination", _code(report.destination)),
         ("Format", report.format),
+        *([("Selection", _code(to_text(report.selection)))] if is_part else []),
         ("Marker", _code(report.marker)),
     ]
     parts = [f"# Export of {_code(report.ref)}", f"{state}.", _table(("Stat", "Value"), rows)]

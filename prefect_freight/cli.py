@@ -50,6 +50,26 @@ def cli() -> None:
     "zarr3.)  [default: zarr2 of a repository, a Zarr store's own, objects of objects+…]",
 )
 @click.option(
+    "--group",
+    metavar="PATH",
+    help="Export only this group or array, and what lies in it; paths stay as they are.",
+)
+@click.option(
+    "--include",
+    metavar="RE",
+    multiple=True,
+    help="Export only arrays and groups whose path matches this regular expression (Python's, "
+    "anywhere in the path), or plain objects whose key does; beside --exclude, what stays though "
+    "that matches it. Coordinates of a selected array's dimensions come with it. Repeatable.",
+)
+@click.option(
+    "--exclude",
+    metavar="RE",
+    multiple=True,
+    help="Export all but what matches this regular expression and no --include. A coordinate that "
+    "is excluded by its own name stays out. Repeatable.",
+)
+@click.option(
     "--round",
     "rounds",
     metavar="RE",
@@ -81,7 +101,8 @@ def cli() -> None:
     show_default=True,
     help="What to do where the destination holds anything that is not ours: refuse; merge, which "
     "keeps it, writes beside it, and refuses by name what is in the way; or replace, which puts "
-    "over that or deletes it, and takes over another source's copy, or one of another format. "
+    "over that or deletes it, and takes over another source's copy, or one of another format or "
+    "selection. "
     "--dry-run lists what would be replaced.",
 )
 @click.option(
@@ -322,7 +343,7 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
 
     # The others decide how objects are moved, and none is.
     names = ["ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks"]
-    names += ["config", "source_config"]
+    names += ["group", "include", "exclude", "config", "source_config"]
     with open_display() as display:
         preview = dry_run(
             _resolved(source),

@@ -11,14 +11,16 @@ from contextlib import suppress
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from prefect_freight.control.runs import Run
 from prefect_freight.control.status import RunStatus, Status
 from prefect_freight.events import Event, Moved, Notice, Planned, StepEnded, StepStarted
-from prefect_freight.model import ExportReport, Preview
+from prefect_freight.model import EVERYTHING, ExportReport, Preview, Selection
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
+from prefect_freight.plan.selection import to_text
 from prefect_freight.pruning import Pruning
 from prefect_freight.verifying import Verification
 
@@ -225,7 +227,8 @@ def print_preview(preview: Preview) -> None:
     """Print what an export would do on standard output."""
     console = Console()
     base = f", the difference to {preview.base_snapshot}" if preview.base_snapshot else ""
-    title = f"Would export {preview.source} at {preview.ref} (snapshot {preview.snapshot}){base}"
+    title = f"Would export {preview.source} at {preview.ref} (snapshot {preview.snapshot})"
+    title += _selected(preview.selection) + base
     console.print(f"{title} to {preview.destination}", highlight=False, soft_wrap=True)
     if preview.finished:
         console.print("A whole copy of it lies there already: nothing to do.", highlight=False)
@@ -290,13 +293,16 @@ def print_pruning(pruning: Pruning) -> None:
 
 def _runs_table(runs: Sequence[RunStatus]) -> Table:
     table = Table()
-    for name in ("", "Run", "State", "Ref", "Snapshot", "Format", "Progress", "Began (UTC)", "By"):
+    names = ["", "Run", "State", "Ref", "Snapshot", "Format", "Progress", "Began (UTC)", "By"]
+    selected = any(run_status.run.selection != EVERYTHING for run_status in runs)
+    for name in [*names, "Selection"] if selected else names:
         table.add_column(name, overflow="fold")
     for run_status in runs:
         run, current = run_status.run, "current" if run_status.is_current else ""
         table.add_row(
             current, str(run.sequence), run.state, run.ref, run.snapshot, run.format,
             _progress(run_status), _began(run), _who(run),
+            *([escape(to_text(run.selection))] if selected else []),
         )  # fmt: skip
     return table
 
@@ -313,8 +319,13 @@ def _print_runs(console: Console, runs: Sequence[RunStatus]) -> None:
             f"  snapshot {run.snapshot}",
             f"  {progress}, began {_began(run)} UTC",
             f"  by {_who(run)}",
+            *([f"  {to_text(run.selection)}"] if run.selection != EVERYTHING else []),
         ):
             console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _selected(selection: Selection) -> str:
+    return f" with {to_text(selection)}" if selection != EVERYTHING else ""
 
 
 def _progress(run_status: RunStatus) -> str:
@@ -340,6 +351,7 @@ def print_verification(verification: Verification) -> None:
     for note in verification.notes:
         print(f"note: {note}")  # noqa: T201
     copy = f"the copy of {verification.ref} (snapshot {verification.snapshot})"
+    copy += _selected(verification.selection)
     unchecked = verification.differences.unchecked
     whole = f"is whole, but for {unchecked} objects that were never checked" if unchecked else WHOLE
     verdict = whole if verification.whole else "is not whole"
@@ -373,6 +385,7 @@ def _rows(report: ExportReport) -> list[tuple[str, str]]:
     place = [
         ("Copy", report.destination),
         ("Snapshot", f"{report.snapshot} ({report.ref}), as {report.format}"),
+        *([("Selection", to_text(report.selection))] if report.selection != EVERYTHING else []),
         ("Marker", report.marker),
     ]
     more = {

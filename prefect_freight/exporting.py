@@ -6,7 +6,7 @@ nowhere else. Each step is a function of small picklable arguments, in a module 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import PurePath
 
@@ -243,6 +243,9 @@ def export(
     *,
     ref: str = "main",
     from_ref: str | None = None,
+    group: str | None = None,
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     rounds: Phases = (),
     settle_s: float = 2.0,
     format: str | None = None,  # noqa: A002 - the option's name
@@ -271,6 +274,12 @@ def export(
     `replace`, which puts over these or deletes them, and takes over another source's copy, or one
     of another format.
 
+    `group` is the path of a group (or array), and all that is exported of the snapshot lies in it;
+    `include` and `exclude` are regular expressions, searched in the paths of arrays and groups, or
+    in the keys of plain objects: see `prefect_freight.plan.selection`. Paths stay as they are, with
+    the groups above them; so do the coordinates of a selected array's dimensions, unless they are
+    excluded by name. Another selection at the destination is refused, or replaced.
+
     `rounds` orders chunks, and plain objects: those whose key matches the first expression move
     when all that match none are there, and so on; see `prefect_freight.plan.phases.plan_phases`.
 
@@ -297,6 +306,9 @@ def export(
         verify,
         on_existing,
         from_ref=from_ref,
+        group=group,
+        include=include,
+        exclude=exclude,
         rounds=rounds,
         settle_s=settle_s,
         section_rows=section_rows,
@@ -316,6 +328,9 @@ def dry_run(
     *,
     ref: str = "main",
     from_ref: str | None = None,
+    group: str | None = None,
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     rounds: Phases = (),
     format: str | None = None,  # noqa: A002 - the option's name
     on_existing: OnExisting = "refuse",
@@ -335,6 +350,9 @@ def dry_run(
         "sizes",
         on_existing,
         from_ref=from_ref,
+        group=group,
+        include=include,
+        exclude=exclude,
         rounds=rounds,
         max_fill_chunks=max_fill_chunks,
         on_event=on_event,

@@ -116,6 +116,20 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """What of a snapshot is exported; `prefect_freight.plan.selection` has the rule."""
+
+    group: str = ""
+    """Path of the group (or array) that all of it lies in; `""` is the root."""
+    include: tuple[str, ...] = ()
+    """Regular expressions, sorted."""
+    exclude: tuple[str, ...] = ()
+
+
+EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What changes the result or how it is reached."""
 
@@ -136,6 +150,7 @@ class Options:
     """Chunks of fill values that may be written out at most."""
     retry_for: float = RETRY_FOR_S
     """Seconds for which a store that does not answer is waited for."""
+    selection: Selection = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +343,8 @@ class ExportReport:
     """What a reader of the copy ought to know, such as foreign objects that were left in place."""
     objects_not_begun: int = 0
     """Objects that are neither done nor failed, of an export that stopped before their turn."""
+    selection: Selection = EVERYTHING
+    """What of the snapshot the copy holds."""
 
     @property
     def whole(self) -> bool:
@@ -364,6 +381,8 @@ class Preview:
     """Objects that are not ours and would be put over or deleted;"""
     replaced_keys: tuple[str, ...] = ()
     """the first thousand of them."""
+    selection: Selection = EVERYTHING
+    """What of the snapshot would be exported."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the preview as plain JSON values."""

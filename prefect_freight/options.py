@@ -1,5 +1,6 @@
 """What an export is asked to do: options as they are given, looked at and made a record."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import get_args
 
@@ -17,6 +18,7 @@ from prefect_freight.model import (
     VerifyLevel,
 )
 from prefect_freight.plan.phases import Phases, check_phases
+from prefect_freight.plan.selection import plan_selection
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import with_checksums
@@ -37,6 +39,9 @@ def plan_options(
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     retry_for: float = RETRY_FOR_S,
+    group: str | None = None,
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
     on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one.
@@ -77,6 +82,7 @@ def plan_options(
         keep_runs,
         max_fill_chunks,
         retry_for,
+        selection=plan_selection(group, include, exclude, Format(format_)),
     )
 
 

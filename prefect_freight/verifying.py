@@ -1,7 +1,7 @@
 """Verifying a copy later and on its own, from the manifest that lies beside it."""
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePath
 from shlex import quote
 from typing import Any
@@ -9,9 +9,19 @@ from typing import Any
 from prefect_freight.config import StoreConfig
 from prefect_freight.control.runs import Run, read_last, read_runs
 from prefect_freight.errors import InputError
-from prefect_freight.model import FORMAT_VERSION, Format, Job, Options, Snapshot, VerifyLevel
+from prefect_freight.model import (
+    EVERYTHING,
+    FORMAT_VERSION,
+    Format,
+    Job,
+    Options,
+    Selection,
+    Snapshot,
+    VerifyLevel,
+)
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.report import unchecked_note
+from prefect_freight.plan.selection import to_text
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
 from prefect_freight.steps.compare_unchecked import compare_unchecked
@@ -39,6 +49,8 @@ class Verification:
     """The level that was compared: `checksums`, or `values`."""
     differences: Differences
     notes: tuple[str, ...] = ()
+    selection: Selection = EVERYTHING
+    """What of the snapshot the copy holds."""
 
     @property
     def whole(self) -> bool:
@@ -52,6 +64,8 @@ class Verification:
             return ""
         command = f"freight export {quote(self.source)} {quote(self.destination)}"
         command += f" --ref {self.snapshot} --format {self.format} --verify checksums"
+        if self.selection != EVERYTHING:  # without it, it would be refused
+            command += f" {to_text(self.selection)}"
         if self.differences.is_only_taken:
             command += " --on-existing replace"
             return f"Remove what is not of the copy, or have it deleted by: {command}"
@@ -67,6 +81,7 @@ class Verification:
             "ref": self.ref,
             "snapshot": self.snapshot,
             "format": self.format,
+            "selection": asdict(self.selection),
             "level": self.level,
             "whole": self.whole,
             "missing": differences.missing_keys,
@@ -128,6 +143,7 @@ def verify(
         job.options.verify,
         differences,
         (*differences.notes, *unsound, *unchecked, *(_note(run) for run in later)),
+        last.selection,
     )
 
 
@@ -164,7 +180,9 @@ def _job(run: Run, destination: Store, level: VerifyLevel) -> Job:
         snapshot=Snapshot(run.source, run.ref, run.snapshot),
         destination=destination.url,
         # What the copy holds was written: there is nothing left to refuse.
-        options=Options(Format(run.format), level, max_fill_chunks=sys.maxsize),
+        options=Options(
+            Format(run.format), level, max_fill_chunks=sys.maxsize, selection=run.selection
+        ),
         started_at=run.started_at,
         resumed=False,
         base=run.snapshot,

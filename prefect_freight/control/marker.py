@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from prefect_freight.control.data import list_markers
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import NotFoundError, StorageFullError
-from prefect_freight.model import Job, Outcome
+from prefect_freight.model import EVERYTHING, Job, Outcome
+from prefect_freight.plan.selection import to_text
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
@@ -17,9 +18,12 @@ MAX_LINES = 10_000
 
 def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
     """Put the marker of a whole copy, in place of that of an earlier attempt; return its key."""
+    selection = job.options.selection
+    # Its name is that of all of the snapshot.
+    part = f"It holds what {to_text(selection)} selects.\n" if selection != EVERYTHING else ""
     text = (
         f"{SUCCESS_TEXT} {job.snapshot.source} at {job.snapshot.ref} (snapshot {job.snapshot.id}) "
-        f"as {job.options.format} is whole.\n"
+        f"as {job.options.format} is whole.\n{part}"
         f"{outcome.transferred} objects transferred, {outcome.bytes} bytes, "
         f"{outcome.skipped} there already, {outcome.deleted} deleted.\n"
     )

@@ -11,11 +11,12 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from prefect_freight.errors import NotFoundError
-from prefect_freight.model import CONTROL_AREA, FORMAT_VERSION, Job
+from prefect_freight.model import CONTROL_AREA, EVERYTHING, FORMAT_VERSION, Job, Selection
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 from prefect_freight.stores.pages import list_keys
@@ -54,6 +55,8 @@ class Run:
     """Its record cannot be read: no more is known of it than the record's name tells."""
     was_whole: bool = False
     """It had ended whole, before it was found unsound."""
+    selection: Selection = EVERYTHING
+    """What of the snapshot it exported."""
 
     @property
     def ended_whole(self) -> bool:
@@ -89,6 +92,7 @@ def run_of(job: Job, state: RunState, objects: int | None = None, done: int | No
         user=user_name(),
         ended_at=None if state == "open" else time.time(),
         base_assumed=job.base_assumed,
+        selection=job.options.selection,
     )
 
 
@@ -193,10 +197,18 @@ def _read(destination: Store, key: str) -> Run | None:
     # delete, and the copy would keep objects of another snapshot.
     try:
         record: dict[str, Any] = json.loads(data)
+        record["selection"] = _selection(record.get("selection", {}))
         names = {field.name for field in dataclasses.fields(Run)}
         return Run(**{name: value for name, value in record.items() if name in names})
     except (ValueError, TypeError, AttributeError):
         return _damaged(RunKey(key))
+
+
+def _selection(values: Mapping[str, Any]) -> Selection:
+    """Return a recorded selection; raises `TypeError` for one that only a later version knows."""
+    # Of a run's other fields unknown ones are skipped; here that would be another selection.
+    fields = {name: v if isinstance(v, str) else tuple(v) for name, v in values.items()}
+    return Selection(**fields)  # type: ignore[arg-type]
 
 
 def _damaged(key: RunKey) -> Run:

@@ -15,7 +15,7 @@ from prefect_freight.formats.objects import (
 from prefect_freight.formats.zarr.layout import ZarrLayout
 from prefect_freight.formats.zarr.ordering import ZarrOrdering
 from prefect_freight.formats.zarr.reader import ZarrReader
-from prefect_freight.model import MAX_FILL_CHUNKS, Format, Job, Snapshot
+from prefect_freight.model import EVERYTHING, MAX_FILL_CHUNKS, Format, Job, Selection, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.sections import Section
 from prefect_freight.sources import Formatted, ObjectSource, Source, ZarrSource
@@ -27,8 +27,9 @@ def open_layout(
     snapshot: Snapshot,
     format_: Format,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
+    selection: Selection = EVERYTHING,
 ) -> Layout:
-    """Return how the copy of a snapshot is made up in a format.
+    """Return how the copy of what is selected of a snapshot is made up in a format.
 
     It refuses to write out more than `max_fill_chunks` chunks of fill values.
 
@@ -36,9 +37,9 @@ def open_layout(
     """
     check_format(source, format_)
     if isinstance(source, ObjectSource):
-        return ObjectsLayout(source, snapshot)
+        return ObjectsLayout(source, snapshot, selection)
     if isinstance(source, ZarrSource):
-        return ZarrLayout(source, snapshot, format_, max_fill_chunks)
+        return ZarrLayout(source, snapshot, format_, max_fill_chunks, selection)
     raise InternalError(f"{source.url} passed for a source of {format_}")
 
 

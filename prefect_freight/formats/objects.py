@@ -11,11 +11,12 @@ from prefect_freight.control.manifest_reader import ManifestReader, read_copy
 from prefect_freight.control.state import State
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.formats import Component, Preparation
-from prefect_freight.model import Job, Kind, Round, Snapshot
+from prefect_freight.model import EVERYTHING, Job, Kind, Round, Selection, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.entries import make_entries
 from prefect_freight.plan.keys import NO_KEYS, folders_of, parents_of
 from prefect_freight.plan.sections import Section, Stretch, TextPositions
+from prefect_freight.plan.selection import Chooser
 from prefect_freight.retry import retrying
 from prefect_freight.sources import ObjectSource, Source
 from prefect_freight.stores import Store
@@ -27,16 +28,19 @@ OBJECTS = "objects"
 
 
 class ObjectsLayout:
-    """All objects of a snapshot, in the order of their keys."""
+    """The selected objects of a snapshot, in the order of their keys."""
 
-    def __init__(self, source: ObjectSource, snapshot: Snapshot) -> None:
-        self._source, self._snapshot = source, snapshot
+    def __init__(
+        self, source: ObjectSource, snapshot: Snapshot, selection: Selection = EVERYTHING
+    ) -> None:
+        self._source, self._snapshot, self._selection = source, snapshot, selection
         self._count = 0
+        self._notes: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the listing left out."""
-        return self._source.notes()
+        """What the listing left out, and what selected nothing."""
+        return (*self._source.notes(), *self._notes)
 
     @property
     def totals(self) -> dict[str, int]:
@@ -50,9 +54,9 @@ class ObjectsLayout:
         return [Component(OBJECTS, "")]
 
     def entries(self, name: str, on_fill: Callable[[bytes], None]) -> Iterator[Stretch]:  # noqa: ARG002
-        """Yield the objects."""
+        """Yield the objects; raises `InputError` at the end if none is selected."""
         self._count = 0  # a step that is tried again lists anew
-        for page in self._source.list_objects(self._snapshot):
+        for page in self._selected():
             self._count += page.num_rows
             entries = make_entries(
                 page["key"],
@@ -63,6 +67,17 @@ class ObjectsLayout:
                 content=page["content"],
             )
             yield Stretch(Round.OBJECTS, entries, TextPositions(page["key"]))
+
+    def _selected(self) -> Iterator[pa.RecordBatch]:
+        pages = self._source.list_objects(self._snapshot)
+        if self._selection == EVERYTHING:
+            yield from pages
+            return
+        chooser = Chooser(self._selection, self._snapshot, "objects")
+        for page in pages:
+            yield page.filter(pa.array(chooser.choose(page["key"].to_pylist()), pa.bool_()))
+        chooser.require_any()
+        self._notes = chooser.notes
 
 
 class ObjectsOrdering:

@@ -1,9 +1,20 @@
 """Reports, and the decisions about runs that need no store. Pure."""
 
+import dataclasses
 import hashlib
 import json
+from typing import Any
 
-from prefect_freight.model import ExportReport, Job, Options, Outcome, Plan, Round, Snapshot
+from prefect_freight.model import (
+    EVERYTHING,
+    ExportReport,
+    Job,
+    Options,
+    Outcome,
+    Plan,
+    Round,
+    Snapshot,
+)
 
 
 def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> str:
@@ -13,10 +24,13 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
     """
     # Neither phases nor the level of verification: they lead to the same copy, and a run may be
     # resumed with others.
-    settings = [snapshot.source, snapshot.id, base, options.format.value]
+    settings: list[Any] = [snapshot.source, snapshot.id, base, options.format.value]
     # But what is to be replaced stands in the plan, which a run that refuses it must not resume.
     if options.on_existing == "replace":
         settings.append(options.on_existing)
+    # Left out where there is none: an export that began before there were any has the same id.
+    if options.selection != EVERYTHING:
+        settings.append(dataclasses.astuple(options.selection))
     return hashlib.blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
 
 
@@ -64,6 +78,7 @@ def plan_report(
         resumed=job.resumed,
         notes=notes,
         objects_not_begun=0 if whole else count_not_begun(plan, outcome),
+        selection=job.options.selection,
     )
 
 

@@ -73,6 +73,4 @@ def _what_lies_there(store: Store) -> str:
         return "nothing"
     # The shortest of a page tells most: a document at the root, not a chunk far below it.
     example = min(keys, key=lambda key: (key.count("/"), key))
-    return (
-        f"other objects, such as {example!r}, and neither a versioned repository nor a Zarr store"
-    )
+    return f"other objects, such as {example!r}, and no versioned repository or Zarr store"

@@ -26,10 +26,11 @@ from prefect_freight.errors import (
     UnsoundError,
 )
 from prefect_freight.formats.choice import check_format
-from prefect_freight.model import Job, OnExisting, Options, Snapshot
+from prefect_freight.model import EVERYTHING, Job, OnExisting, Options, Selection, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.keys import first_few
 from prefect_freight.plan.report import plan_export_id
+from prefect_freight.plan.selection import to_text
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
 from prefect_freight.steps.compare_unchecked import compare_unchecked
@@ -46,6 +47,7 @@ ASSUMED = (
 )
 VERSION1 = "an export of an earlier version was left unfinished there, so all of it was copied"
 TAKEN_OVER = "a copy of {source} in format {format} lay there, and was replaced"
+RESELECTED = "a copy of {} lay there, and was replaced"
 UNSOUND = "what lay there was not what its record said, so all of it was copied"
 
 
@@ -98,7 +100,7 @@ def _look(
         disturbed = differences is not None and differences.is_only_taken
         # Objects of others beside a whole copy are no fault of its record.
         unsound = unsound if disturbed else earlier[-1]
-    if others:
+    if any(_is_foreign(run, snapshot, options) for run in others):
         return _take_over(others, earlier, snapshot, options, destination), None
     sound = unsound is None and all(run.state != "unsound" for run in earlier)
     if (
@@ -118,6 +120,9 @@ def _look(
         job = replace(job, notes=(VERSION1,))
     if job.base_assumed:
         job = replace(job, notes=(ASSUMED.format(ref=options.from_ref, snapshot=job.base),))
+    if others:
+        note = RESELECTED.format(_text(others[0].selection))
+        job = replace(job, notes=(*job.notes, note))
     return job, unsound
 
 
@@ -137,11 +142,11 @@ def _is_after_version1(earlier: Sequence[Run], job: Job, destination: Store) -> 
 
 
 def _is_whole(earlier: Sequence[Run], snapshot: Snapshot, options: Options) -> bool:
-    wanted = (snapshot.source, snapshot.id, options.format)
     return bool(
         earlier
         and earlier[-1].state == "whole"
-        and (earlier[-1].source, earlier[-1].snapshot, earlier[-1].format) == wanted
+        and earlier[-1].snapshot == snapshot.id
+        and not _is_other(earlier[-1], snapshot, options)
     )
 
 
@@ -236,7 +241,8 @@ def _was_disturbed(earlier: Sequence[Run], last: Run, snapshot: Snapshot, option
     choices = [replace(options, on_existing=choice) for choice in get_args(OnExisting)]
     of_itself = {plan_export_id(ours, last.snapshot, choice) for choice in choices}
     since = [run.export_id for run in earlier if run.sequence > last.sequence]
-    return last.snapshot == snapshot.id and bool(since) and of_itself.issuperset(since)
+    same = last.snapshot == snapshot.id and not _is_other(last, snapshot, options)
+    return same and bool(since) and of_itself.issuperset(since)
 
 
 def _refuse_overlap(source: Source, destination: Store) -> None:
@@ -289,24 +295,38 @@ def _refuse_occupied(destination: Store, options: Options) -> None:
 def _other_copies(
     earlier: Sequence[Run], snapshot: Snapshot, options: Options, destination: Store
 ) -> list[Run]:
-    """Return the runs of another source or format; refuses them unless they are to be replaced."""
-    others = [
-        run
-        for run in earlier
-        if (run.source, run.format) != (snapshot.source, options.format.value)
-        and not run.is_damaged
-    ]
+    """Return the runs of another source, format or selection; refuses them unless told to replace.
+
+    Raises `DestinationError`, with the cure.
+    """
+    others = [run for run in earlier if not run.is_damaged and _is_other(run, snapshot, options)]
     if not others or options.on_existing == "replace":
         return others
     other = others[0]
     if other.format != options.format:
         expected, found = f"in format {options.format}", f"in format {other.format}"
+    elif other.source == snapshot.source:
+        expected, found = f"of {_text(options.selection)}", f"of {_text(other.selection)}"
     else:
         expected, found = f"of {snapshot.source}", f"of {other.source}"
     raise DestinationError(
         f"expected a copy {expected} at {destination.url}, found one {found}. Export to another "
         "destination, or replace that copy with --on-existing replace"
     )
+
+
+def _is_foreign(run: Run, snapshot: Snapshot, options: Options) -> bool:
+    """Say whether a run's names of objects mean nothing to an export of the snapshot."""
+    return (run.source, run.format) != (snapshot.source, options.format.value)
+
+
+def _is_other(run: Run, snapshot: Snapshot, options: Options) -> bool:
+    """Say whether a run made another copy, whatever the snapshot."""
+    return _is_foreign(run, snapshot, options) or run.selection != options.selection
+
+
+def _text(selection: Selection) -> str:
+    return f"what {to_text(selection)} selects" if selection != EVERYTHING else "everything"
 
 
 def _take_over(

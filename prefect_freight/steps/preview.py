@@ -102,6 +102,7 @@ def _to_preview(job: Job, counts: _Counts, kept: int, notes: tuple[str, ...]) ->
         kept=kept,
         put_requests=counts.put_requests,
         notes=job.notes + notes,
+        selection=job.options.selection,
     )
 
 

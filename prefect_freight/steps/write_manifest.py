@@ -39,8 +39,8 @@ MAX_HOMES = 32
 def write_manifest(source: Source, destination: Store, job: Job) -> Manifest:
     """Write the job's manifest at the destination, or read the one that an earlier run left.
 
-    Raises `UnsupportedNodeError` if the format cannot express what the snapshot holds; then nothing
-    of this run is left at the destination.
+    Raises `UnsupportedNodeError` if the format cannot express what the snapshot holds, `InputError`
+    if nothing of it is selected; then nothing of this run is left at the destination.
     """
     written = read_manifest(destination, job.area)
     if written is not None:  # by an earlier attempt: the snapshot is the same, and so is it
@@ -85,16 +85,18 @@ def _write(
     area: str,
     base: Manifest | None,
 ) -> Manifest:
-    layout = open_layout(source, snapshot, job.options.format, job.options.max_fill_chunks)
+    options = job.options
+    layout = open_layout(
+        source, snapshot, options.format, options.max_fill_chunks, options.selection
+    )
     writer = ManifestWriter(destination, area)
     records = ManifestReader(destination)
     if base is not None:
         records.add(base)
     for component in layout.components:
         recorded = base.by_name.get(component.name, []) if base is not None else []
-        _ComponentWriter(
-            writer, records, area, component, recorded, job.options.section_rows
-        ).write(layout)
+        one = _ComponentWriter(writer, records, area, component, recorded, options.section_rows)
+        one.write(layout)
     _write_gone(writer, records, base, {component.name for component in layout.components})
     _bring_home(writer, records, destination)
     return writer.close(layout.totals, layout.notes)

@@ -62,11 +62,11 @@ class Arrays:
 
     base = visit
 
-    def expected(self, state: int) -> dict[str, bytes]:
+    def expected(self, state: int, **selection: Any) -> dict[str, bytes]:
         """Return what a full export by the plain loop makes at an empty place."""
-        place = self._fresh / str(state)
+        place = self._fresh / f"{state} {selection}".replace("/", " ")
         if not place.exists():
-            export_at_once(self.url, place, ref=self.visit(state), **self.options)
+            export_at_once(self.url, place, ref=self.visit(state), **self.options, **selection)
         return data(place)
 
     def anew(self, folder: Path) -> Subject:

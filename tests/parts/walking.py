@@ -24,7 +24,7 @@ from command import FREIGHT
 from histories import data
 from runners import RUNNERS, Run
 from scripted import ScriptedStore
-from worlds import World, make_world
+from worlds import SELECTIONS, World, make_world
 
 from prefect_freight.errors import (
     AccessError,
@@ -76,13 +76,15 @@ class Walk:
         self.world: World = make_world(self.folder, self.rng)
         self.copy = self.folder / "copy"
         self.foreign: dict[str, bytes] = {}
+        self.selection = self.rng.choice([0, 0, 0, 1, 2])
+        self.replacing = False
 
     def go(self) -> None:
         """Take some steps, and end with an export that nothing disturbs."""
         for _ in range(self.rng.randint(4, 14)):
             steps = [self.export, self.damage_records, self.damage_data, self.add_foreign]
-            steps += [self.beside, self.processes]
-            step = self.rng.choices(steps, [12, 2, 1, 1, 1, 1 if self.with_processes else 0])[0]
+            steps += [self.select_other, self.beside, self.processes]
+            step = self.rng.choices(steps, [12, 2, 1, 1, 1, 1, 1 if self.with_processes else 0])[0]
             self.timed(step)
             self.look()
             if self.findings:
@@ -131,11 +133,15 @@ class Walk:
         if not markers or self.tampered:
             return
         snapshot = markers[0].split("_")[1]
-        expected = self.world.copies[snapshot]
-        if self.removed:  # of what nobody knows whose it is nothing goes
-            lies = {key: lies[key] for key in lies if key in expected}
-        if lies != expected:
-            self.find(f"{markers[0]} lies: {_difference(lies, expected)}")
+        # Of one that is replaced the marker may still be there, if nothing was touched up to now.
+        selections = range(len(SELECTIONS)) if self.replacing else [self.selection]
+        for selection in selections:
+            expected = self.world.copy(snapshot, selection)
+            known = {key: lies[key] for key in lies if key in expected}
+            # Of what nobody knows whose it is nothing goes.
+            if expected == (known if self.removed else lies):
+                return
+        self.find(f"{markers[0]} lies: {_difference(lies, expected)}")
 
     def options(self) -> dict[str, Any]:
         """Return any options of an export."""
@@ -146,6 +152,8 @@ class Walk:
             "rounds": self.rng.choice([(), (), ("_SUCCESS$", r"^d/|/0$")]),
             "concurrency": self.rng.choice([1, 2, 8]),
             "retry_for": 0,
+            **SELECTIONS[self.selection],
+            **({"on_existing": "replace"} if self.replacing else {}),
         } | (
             {"section_rows": self.rng.choice([1, 3, 1000]), "keep_runs": self.rng.choice([1, 20])}
             if self.run is RUNNERS["plain"]
@@ -155,7 +163,7 @@ class Walk:
     def export(self) -> None:
         """Export some state, maybe while something goes wrong."""
         ref, options = self.world.go(self.rng.randrange(self.world.states)), self.options()
-        if self.world.format != "objects" and self.rng.random() < 0.15:
+        if self.world.format != "objects" and not self.replacing and self.rng.random() < 0.15:
             options["from_ref"] = self.world.go(self.rng.randrange(self.world.states))
             options["on_existing"] = self.rng.choice(["refuse", "merge"])
             if options["on_existing"] == "merge":
@@ -180,6 +188,27 @@ class Walk:
         # A look at sizes finds a file that is gone or cut; and a full export puts all anew.
         if options["verify"] != "none":
             self.tampered = False
+        self.replacing = False
+
+    def select_other(self) -> None:
+        """Export another part from now on: refused as long as it is not told to replace."""
+        before, recorded = self.selection, not self.counts["records"] and self.look_at_last()
+        self.selection = self.rng.choice([n for n in range(len(SELECTIONS)) if n != before])
+        ref = self.world.go(self.rng.randrange(self.world.states))
+        if recorded:
+            self.steps.append(f"{SELECTIONS[self.selection]} instead")
+            try:
+                self.run(self.world.source, self.copy, ref=ref, settle_s=0, **self.options())
+                self.find("another part was not refused")
+            except InputError:
+                pass
+        self.counts["selections"] += 1
+        self.replacing = True
+        self.export()
+
+    def look_at_last(self) -> bool:
+        """Say whether a whole copy of the part that is exported is recorded."""
+        return not self.replacing and (self.copy / ".freight" / "last.json").exists()
 
     def any_fault(self) -> tuple[str, Callable[[str, str], None], Callable[[Event], None]]:
         """Return a fault, as what the store and the listener do."""
@@ -335,12 +364,15 @@ class Walk:
             command += ["--from-ref", options["from_ref"]]
         for pattern in options["rounds"]:
             command += ["--round", pattern]
+        for name in ("include", "exclude"):
+            command += [f"--{name}={pattern}" for pattern in options.get(name, ())]
         return [*command, "--retry-for", "0", "--on-existing", "merge"]
 
     def end(self) -> None:
         """Export once more, and verify; where the records are beyond reading, as told without."""
         ref = self.world.go(self.rng.randrange(self.world.states))
         options: dict[str, Any] = {"format": self.world.format, "verify": "checksums"}
+        options |= SELECTIONS[self.selection]
         try:
             self.run(self.world.source, self.copy, ref=ref, settle_s=0, **options)
         except (InputError, IncompleteError) as error:
@@ -355,7 +387,7 @@ class Walk:
             options["on_existing"] = "merge" if unaccounted else "replace"
             self.run(self.world.source, self.copy, ref=ref, settle_s=0, **options)
             self.removed = True
-        self.tampered = False
+        self.tampered = self.replacing = False
         found = verify(self.copy, source=self.world.source)
         if not found.differences.whole:
             self.find(f"verify says: {found.differences.lines()}")

@@ -1,17 +1,26 @@
 """Sources of each kind, with states that can be gone to again, and what a copy of each state is."""
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import zarr
-from folders import FileChange, overwrite, put, remove, rename
-from histories import attributes, delete, resize
+from folders import ANCHOR, FileChange, overwrite, put, remove, rename
+from histories import attributes, create, delete, resize
 from layouts import Arrays, Objects, Subject
 
 from prefect_freight.sources.kinds import open_source
 
+KEPT = "kept"
+"""An array that stays, so that something is selected of each state."""
+SELECTIONS: list[dict[str, tuple[str, ...]]] = [
+    {},
+    {"exclude": ("b", "^d/", "^n")},
+    {"include": (KEPT, ANCHOR, "^g", "^many/0")},
+]
+"""Nothing of any state but what stays is in all of them."""
 ARRAYS = ["a", "a/0", "g/b", "g/h/c", "n", "é b%#"]
 FILES = ["a", "a/b", "d", "d/x", "d/x/y", "d/deep/y", "n", "é z", "_SUCCESS", "d/_SUCCESS"]
 
@@ -22,15 +31,31 @@ class World:
     def __init__(self, subject: Subject, states: int) -> None:
         self._subject, self.states = subject, states
         self.source, self.format = subject.url, subject.options["format"]
-        self.copies: dict[str, dict[str, bytes]] = {}
+        self._states: dict[str, int] = {}
         """By the snapshots that there were up to now."""
 
     def go(self, state: int) -> str:
         """Bring the source to a state; return the ref that stands for it."""
         ref = self._subject.visit(state)
         snapshot = open_source(self.source).resolve(ref)
-        self.copies[snapshot.id] = self._subject.expected(state)
+        self._states[snapshot.id] = state
         return ref
+
+    def copy(self, snapshot: str, selection: int) -> dict[str, bytes]:
+        """Return what a copy of a part of a snapshot holds that there was."""
+        state = self._states[snapshot]
+        if isinstance(self._subject, Arrays):
+            return self._subject.expected(state, **SELECTIONS[selection])
+        chosen = SELECTIONS[selection]
+        files = self._subject.expected(state)
+        return {key: blob for key, blob in files.items() if _is_selected(key, **chosen)}
+
+
+def _is_selected(key: str, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> bool:
+    """Say so, of a selection that either includes or excludes."""
+    if exclude:
+        return not any(re.search(one, key) for one in exclude)
+    return not include or any(re.search(one, key) for one in include)
 
 
 def make_world(folder: Path, rng: random.Random) -> World:
@@ -39,7 +64,10 @@ def make_world(folder: Path, rng: random.Random) -> World:
     subject: Subject = Objects(folder) if kind == "objects" else Arrays(folder, kind)
     change = file_change if kind == "objects" else array_change
     for state in range(states):
-        subject.add(*(change(rng) for _ in range(rng.randint(1, 4) if state else 6)))
+        changes = [change(rng) for _ in range(rng.randint(1, 4) if state else 6)]
+        if kind != "objects" and not state:
+            changes.append(create(KEPT, 2))
+        subject.add(*changes)
     return World(subject, states)
 
 
@@ -60,7 +88,8 @@ def array_change(rng: random.Random) -> Callable[[zarr.Group], object]:
     """Return a change of a repository of a few small arrays."""
 
     def change(root: zarr.Group) -> object:
-        arrays = sorted(p for p, node in root.members(max_depth=None) if hasattr(node, "shape"))
+        members = root.members(max_depth=None)
+        arrays = sorted(p for p, node in members if hasattr(node, "shape") and p != KEPT)
         if not arrays or rng.random() < 0.35:
             return _create(root, rng.choice(ARRAYS), rng)
         path, kind = rng.choice(arrays), rng.random()

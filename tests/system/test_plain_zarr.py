@@ -127,6 +127,20 @@ def test_xarray_shows_datasets_that_it_wrote_as_they_were(
 
 
 @over_versions
+def test_coordinates_of_a_selected_array_come_with_it(
+    tmp_path: Path, version: Literal[2, 3]
+) -> None:
+    coordinates = {"time": [1, 2, 3], "x": [4, 5], "z": [6]}
+    xr.Dataset({"t": (("time", "x"), np.ones((3, 2)))}, coordinates).to_zarr(
+        tmp_path / "store", zarr_format=version
+    )
+    report = export_at_once(tmp_path / "store", tmp_path / "copy", include=["^t$"], verify="values")
+    copy = zarr.open_group(tmp_path / "copy", mode="r", zarr_format=version)
+    assert sorted(copy.array_keys()) == ["t", "time", "x"]
+    assert report.notes == ()
+
+
+@over_versions
 def test_the_same_format_is_the_same_store(tmp_path: Path, version: Literal[2, 3]) -> None:
     make(tmp_path / "store", version)
     export_at_once(tmp_path / "store", tmp_path / "copy")

@@ -7,6 +7,8 @@ be spelled as these documents promise. Follows the Zarr 2 and Zarr 3 core specif
 """
 
 import json
+import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -250,10 +252,12 @@ def _explained[T](
     kind: str, path: str, format_: Format, plan: Callable[[], T], version: int = 3
 ) -> T:
     """Return the plan; name node and cure in its errors."""
+    # Of a group with all that it has, or it would stay for the sake of that.
+    pattern = f"^{re.escape(path)}{'$' if kind == 'array' else '(/|$)'}"
+    cure = f"Leave it out with --exclude {shlex.quote(pattern)}, or rewrite it in the source"
     own = f"zarr{version}"
-    cure = "Leave it out of the export, or rewrite it in the source"
     if format_ != own:
-        cure = f"Export with --format {own}, which keeps it as it is, or rewrite it in the source"
+        cure = f"Export with --format {own}, which keeps it as it is. {cure}"
     try:
         return plan()
     except UnsupportedNodeError as err:

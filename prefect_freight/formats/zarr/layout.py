@@ -14,8 +14,16 @@ from prefect_freight.formats.zarr.consolidated import CONSOLIDATED_KEY, plan_con
 from prefect_freight.formats.zarr.documents import TargetArray, TargetGroup, plan_array, plan_group
 from prefect_freight.formats.zarr.filling import Filling
 from prefect_freight.formats.zarr.names import METADATA
+from prefect_freight.formats.zarr.selecting import select_nodes
 from prefect_freight.formats.zarr.withdraw import reading_of
-from prefect_freight.model import MAX_FILL_CHUNKS, Format, Round, Snapshot
+from prefect_freight.model import (
+    EVERYTHING,
+    MAX_FILL_CHUNKS,
+    Format,
+    Round,
+    Selection,
+    Snapshot,
+)
 from prefect_freight.plan.entries import digest, inline_entries
 from prefect_freight.plan.sections import Stretch, TextPositions
 from prefect_freight.sources import Node, ZarrSource
@@ -25,10 +33,10 @@ MAX_DEPTH = 9999
 
 
 class ZarrLayout:
-    """All nodes as the format has them; what it cannot express is refused when this is made.
+    """The selected nodes as the format has them; it refuses to be made of what that cannot express.
 
-    Raises what `plan_array` and `plan_group` raise; `entries` too, where more missing chunks than
-    `max_fill_chunks` would have to be written out.
+    Raises what `select_nodes`, `plan_array` and `plan_group` raise; `entries` too, where more
+    missing chunks than `max_fill_chunks` would have to be written out.
     """
 
     def __init__(
@@ -37,11 +45,14 @@ class ZarrLayout:
         snapshot: Snapshot,
         format_: Format,
         max_fill_chunks: int = MAX_FILL_CHUNKS,
+        selection: Selection = EVERYTHING,
     ) -> None:
         self._source, self._snapshot, self._format = source, snapshot, format_
         self._filling = Filling(max_fill_chunks)
-        nodes = source.read_nodes(snapshot)
-        self._source_notes = [note for node in nodes for note in node.notes]
+        all_nodes = source.read_nodes(snapshot)
+        self._source_notes = [note for node in all_nodes for note in node.notes]
+        # Before anything is planned: what the format cannot express may just be left out.
+        nodes, self._notes = select_nodes(all_nodes, selection, snapshot)
         self._targets = [_plan(node, format_) for node in nodes]
         self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
         contents = {node.path: node.content for node in nodes}
@@ -51,8 +62,9 @@ class ZarrLayout:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be told of the source, and what the format could not express of its nodes."""
-        return (*self._source_notes, *(note for t in self._targets for note in t.notes))
+        """What the source and the selection tell, and what the format could not express."""
+        of_nodes = (note for target in self._targets for note in target.notes)
+        return (*self._source_notes, *self._notes, *of_nodes)
 
     @property
     def totals(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 
+from prefect_freight.formats.zarr.selecting import select_nodes
 from prefect_freight.hierarchy.view import ZarrView
 from prefect_freight.model import Format, Job
 from prefect_freight.plan.differences import Differences
@@ -21,11 +22,13 @@ BLOCK_BYTES = 64 * 2**20
 def compare_arrays(
     source: ZarrSource, destination: Store, job: Job, differences: Differences
 ) -> None:
-    """Add each array of which a block decodes to other values in the copy than in the source."""
+    """Add each array of the copy of which a block decodes to other values than in the source."""
     root = source.open_zarr(job.snapshot)
     version: Literal[2, 3] = 2 if job.options.format is Format.ZARR2 else 3
     view = ZarrView(destination)
-    for path in [node.path for node in source.read_nodes(job.snapshot) if node.kind == "array"]:
+    nodes = source.read_nodes(job.snapshot)
+    selected, _ = select_nodes(nodes, job.options.selection, job.snapshot)
+    for path in [node.path for node in selected if node.kind == "array"]:
         try:
             array = root[path] if path else root
             copy = zarr.open_array(view, path=path, mode="r", zarr_format=version)
