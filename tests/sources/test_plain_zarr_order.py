@@ -29,6 +29,7 @@ def listing_of(keys: list[str], rows: int = 40_000) -> Listing:
     return Listing(pages())
 
 
+@pytest.mark.usually("/-default")
 @pytest.mark.parametrize("style", ["default", "v2"])
 @pytest.mark.parametrize("separator", [".", "/"])
 def test_a_large_array_comes_in_order_each_chunk_once(style: str, separator: str) -> None:

@@ -14,6 +14,7 @@ from layouts import LayoutCase, over_stores, ship
 from runners import Run, export_at_once
 from scripted import ScriptedStore
 
+from prefect_freight.control.status import read_status
 from prefect_freight.errors import (
     DestinationError,
     IncompleteError,
@@ -124,6 +125,15 @@ def test_xarray_shows_datasets_that_it_wrote_as_they_were(
         kinds = [{k: v.dtype for k, v in each.variables.items()} for each in (was, now)]
         assert kinds[0] == kinds[1]
     assert not [note for note in report.notes if "consolidated" in note]
+
+
+def test_what_has_no_document_is_told(tmp_path: Path) -> None:
+    make(tmp_path / "store", 2)
+    attributes("g", about="b")(zarr.open_group(tmp_path / "store", mode="a", zarr_format=2))
+    (tmp_path / "store/g/.zgroup").unlink()
+    report = export_at_once(tmp_path / "store", tmp_path / "copy", format="zarr3")
+    assert [note.partition(":")[2] for note in report.notes] == [" 'g/.zattrs'", " 'g'"]
+    assert zarr.open_array(tmp_path / "copy", path="g/b", mode="r")[:].tolist() == [*range(1, 8)]
 
 
 @over_versions
@@ -387,7 +397,7 @@ def test_the_values_of_the_source_are_compared_with_those_of_the_copy(
         verify(tmp_path / "copy", source=source)
 
 
-def test_the_command_line_exports_shows_and_verifies_it(tmp_path: Path) -> None:
+def test_the_command_line_shows_exports_and_verifies_it(tmp_path: Path) -> None:
     make(tmp_path / "store", 2)
     source, copy = f"zarr+file://{tmp_path / 'store'}", tmp_path / "copy"
     preview = json.loads(freight("export", source, copy, "--dry-run", "--json").stdout)
@@ -395,5 +405,5 @@ def test_the_command_line_exports_shows_and_verifies_it(tmp_path: Path) -> None:
     report = json.loads(freight("export", tmp_path / "store", copy, "--json").stdout)
     assert (report["source"], report["format"]) == (source, "zarr2")
     assert json.loads(freight("verify", copy, "--source", source, "--json").stdout)["whole"]
-    (status,) = json.loads(freight("status", copy, "--json").stdout)["runs"]
-    assert (status["run"]["source"], status["is_current"]) == (source, True)
+    (run,) = read_status(open_store(str(copy))).runs
+    assert (run.run.source, run.is_current) == (source, True)
