@@ -3,8 +3,8 @@
 `icechunk_repository`, `zarr_store` and `object_store` are the places, `settings` what all have and
 how YAML becomes one; `store_credentials` are those apart from a place, ours and `others`'
 (prefect-aws's and the like), of the same `store_keys`. `references` finds a saved place by
-`block:<type-slug>/<name>`, `register` saves what a file describes, and `server` tells of the Prefect
-server that is asked. Not promised: that a place can be reached; nothing is opened here.
+`block:<type-slug>/<name>`, `register` saves what a file describes, and `server` tells of Prefect's
+server, which they ask. Not promised: that a place can be reached; nothing is opened here.
 """
 
 if __name__ != "prefect_freight.blocks":
