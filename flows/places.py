@@ -1,6 +1,6 @@
 """What the parameters of a flow name, opened: a block, a reference to a saved one, or a URL."""
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks import IcechunkRepository, ObjectStore, ZarrStore
 from prefect_freight.blocks.references import load_reference
 from prefect_freight.blocks.store_credentials import SCHEME
 from prefect_freight.config import StoreConfig
@@ -12,7 +12,7 @@ from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
 
-def open_given_source(given: IcechunkRepository | ObjectStore | str) -> Source:
+def open_given_source(given: IcechunkRepository | ZarrStore | ObjectStore | str) -> Source:
     """Return the source that a flow was given; a store is one of plain objects.
 
     Raises what `open_source` raises.
@@ -36,14 +36,23 @@ def open_given_store(given: ObjectStore | str) -> Store:
     return block.open()
 
 
-def source_block(url: str, config: StoreConfig) -> IcechunkRepository | ObjectStore:
-    """Return the block of a source, which keeps its credentials from Prefect's server."""
-    if url.startswith(KIND):
-        return ObjectStore.from_config(url.removeprefix(KIND), config)
-    return IcechunkRepository.from_config(url, config)
+def source_block(url: str, config: StoreConfig) -> IcechunkRepository | ZarrStore | ObjectStore:
+    """Return the block of a source, which keeps its credentials from Prefect's server.
+
+    Raises what `open_source` raises of a URL that does not say the kind of source.
+    """
+    # Looked at here, since a block has one kind; and nothing is asked where the URL tells it.
+    kind = open_source(url, config).url.partition("+")[0]
+    match kind:
+        case "objects":
+            return ObjectStore.from_config(url.removeprefix(KIND), config)
+        case "zarr":
+            return ZarrStore.from_config(url, config)
+        case _:
+            return IcechunkRepository.from_config(url, config)
 
 
-def place_of(given: IcechunkRepository | ObjectStore | str) -> str:
+def place_of(given: IcechunkRepository | ZarrStore | ObjectStore | str) -> str:
     """Return where that is, without looking: a path, a URL, or a saved block's name."""
     if isinstance(given, str):
         return given

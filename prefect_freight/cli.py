@@ -57,11 +57,9 @@ def cli() -> None:
     "--format",
     "format_",
     type=click.Choice(FORMATS),
-    default="zarr2",
-    show_default=True,
-    help="What the copy is: a Zarr 2 or Zarr 3 store of a repository's arrays, or, of a source "
+    help="What the copy is: a Zarr 2 or Zarr 3 store of the source's arrays, or, of a source "
     "objects+…, plain objects, each under its key and as it is. (zarr3alpha is an older name of "
-    "zarr3.)",
+    "zarr3.)  [default: zarr2 of a repository, a Zarr store's own, objects of objects+…]",
 )
 @click.option(
     "--group",
@@ -160,14 +158,15 @@ def export(
     dry_run: bool,
     flow: bool,
     as_json: bool,
-    format_: str,
+    format_: str | None,
     **options: Any,
 ) -> None:
     """Make DESTINATION a plain copy of a snapshot of SOURCE.
 
     SOURCE is an Icechunk repository: a path, s3://bucket/prefix, the same with icechunk+ before it,
-    or a saved block, block:icechunk-repository/NAME; or plain objects, for --format objects: any
-    file://, s3:// or other URL with objects+ before it. DESTINATION is a path, file:// or s3://
+    or a saved block, block:icechunk-repository/NAME; or a Zarr store: a path or any URL, the same
+    with zarr+ before it, or block:zarr-store/NAME; or plain objects: any file://, s3:// or other
+    URL with objects+ before it. DESTINATION is a path, file:// or s3://
     URL, any fsspec URL, or block:object-store/NAME.
     """
     configs = {"config": _read_config(config), "source_config": _read_config(source_config)}

@@ -51,7 +51,7 @@ from prefect_freight.model import (
     Unit,
     VerifyLevel,
 )
-from prefect_freight.options import checksummed, plan_options
+from prefect_freight.options import checksummed, plan_options, with_own_format
 from prefect_freight.plan.numbers import format_objects
 from prefect_freight.plan.phases import Phases
 from prefect_freight.plan.report import why_not_whole
@@ -273,7 +273,7 @@ def export(
     exclude: str | Iterable[str] = (),
     rounds: Phases = (),
     settle_s: float = 2.0,
-    format: str = "zarr2",  # noqa: A002 - the option's name
+    format: str | None = None,  # noqa: A002 - the option's name
     concurrency: int = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
@@ -289,11 +289,12 @@ def export(
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot, and return the report of it.
 
-    With `from_ref` only the difference to the copy of that ref is moved, which must lie there;
-    `last` is whichever does, or nothing. Before anything goes that a reader may have just opened,
-    the export waits `settle_s` seconds. `config` and `source_config` are the credentials of
-    destination and source, where these are given as URLs. Running it again after a failure moves
-    only what is missing.
+    `format` is `zarr2`, `zarr3` or `objects`; None is the first of a repository, a Zarr store's
+    own, and the last of plain objects. With `from_ref` only the difference to the copy of that ref
+    is moved, which must lie there; `last` is whichever does, or nothing. Before anything goes that
+    a reader may have just opened, the export waits `settle_s` seconds. `config` and `source_config`
+    are the credentials of destination and source, where these are given as URLs. Running it again
+    after a failure moves only what is missing.
 
     Where objects lie at the destination that are not ours, `on_existing` says what to do: `refuse`;
     `merge`, which keeps them and writes beside them, and refuses those that are in the way by name;
@@ -349,6 +350,7 @@ def export(
         on_event=on_event,
     )
     source, destination = aside(partial(_opened, source, source_config, destination, config))
+    options = aside(partial(with_own_format, options, format, source))
     return run_export(source, destination, ref, options, PlainRunner(concurrency, on_event))
 
 
@@ -362,7 +364,7 @@ def dry_run(
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
     rounds: Phases = (),
-    format: str = "zarr2",  # noqa: A002 - the option's name
+    format: str | None = None,  # noqa: A002 - the option's name
     on_existing: OnExisting = "refuse",
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     config: StoreConfig | None = None,
@@ -388,6 +390,7 @@ def dry_run(
         on_event=on_event,
     )
     source, destination = aside(partial(_opened, source, source_config, destination, config))
+    options = aside(partial(with_own_format, options, format, source))
     runner = PlainRunner(1, on_event)
     snapshot = runner.step(resolve, source, ref)
     job = runner.step(look_at_job, source, destination, snapshot, options)

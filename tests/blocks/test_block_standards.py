@@ -4,10 +4,15 @@ import pytest
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore, StoreCredentials
+from prefect_freight.blocks import (
+    IcechunkRepository,
+    ObjectStore,
+    StoreCredentials,
+    ZarrStore,
+)
 
 
-@pytest.mark.parametrize("block", [IcechunkRepository, ObjectStore, StoreCredentials])
+@pytest.mark.parametrize("block", [IcechunkRepository, ObjectStore, StoreCredentials, ZarrStore])
 class TestBlocksStandards(BlockStandardTestSuite):
     @pytest.fixture
     def block(self, block: type[Block]) -> type[Block]:

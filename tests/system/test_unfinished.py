@@ -7,7 +7,7 @@ from changes import BASE, NEXT
 from histories import History, data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layouts import LAYOUTS, OBJECTS, ZARR2, ZARR3, LayoutCase, over_layouts, ship
+from layouts import LAYOUTS, OBJECTS, STORE, ZARR2, ZARR3, LayoutCase, over_layouts, ship
 from listening import at
 from runners import Run, export_at_once
 from visits import BASES, Visit, cut_off, quietly, states, visits, walk
@@ -15,7 +15,9 @@ from visits import BASES, Visit, cut_off, quietly, states, visits, walk
 from prefect_freight.errors import IncompleteError
 
 GOALS = {"back": 0, "on": 1, "elsewhere": 2}
-CUTS = {ZARR2: range(4, 64, 11), ZARR3: range(4, 64, 11), OBJECTS: range(4, 154, 25)}
+CUTS = {ZARR2: range(4, 64, 11), ZARR3: range(4, 64, 11), OBJECTS: range(4, 154, 25)} | {
+    STORE: range(4, 64, 11)
+}
 """After how many changes of the destination; the last one is late enough."""
 USUAL = {
     (ZARR2, "elsewhere", "last"),
