@@ -22,7 +22,7 @@ from prefect_freight.errors import LockedError, TransientError
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
-LEASE = Lease(lease_s=45, renew_s=12, look_s=0.02)
+LEASE = Lease(lease_s=45, renew_s=12, look_s=1.0)  # a busy machine takes its time to renew
 QUICK = Lease(lease_s=1.2, renew_s=0.2, look_s=0.02)
 
 
