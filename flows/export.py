@@ -34,7 +34,8 @@ from prefect_freight.model import (
     OnExisting,
     VerifyLevel,
 )
-from prefect_freight.options import MAX_CONCURRENCY, plan_options
+from prefect_freight.options import MAX_CONCURRENCY, plan_options, with_own_format
+from prefect_freight.sources.kinds import read_through as reading_through
 from prefect_freight.stores.credentials import (
     PLACE_PATTERN,
     refuse_credentials,
@@ -78,8 +79,8 @@ def export_repo(
     from_ref: str | None = None,
     rounds: list[str] | None = None,
     format: Annotated[  # noqa: A002
-        Literal["zarr2", "zarr3", "objects"], BeforeValidator(_newer_name)
-    ] = "zarr2",
+        Literal["zarr2", "zarr3", "objects"] | None, BeforeValidator(_newer_name)
+    ] = None,
     concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
@@ -89,8 +90,9 @@ def export_repo(
     group: str | None = None,
     include: list[str] | None = None,
     exclude: list[str] | None = None,
+    read_through: Literal["bucket", "gateway", "presigned", "rest"] | None = None,
 ) -> ExportReport:
-    """Make the destination a plain copy of a snapshot of an Icechunk repository, or of objects.
+    """Make the destination a plain copy of a snapshot: of a repository, a Zarr store, or objects.
 
     At the end an object `EXPORT_<snapshot>_SUCCESS` at the destination's root says that the copy is
     whole. An export that fails leaves `EXPORT_<snapshot>_FAILURE` there, with a line for each
@@ -98,9 +100,10 @@ def export_repo(
 
     Args:
         source: The repository: a saved Icechunk Repository block, a path, s3://bucket/prefix, or
-            block:icechunk-repository/NAME. Or plain objects, for the format objects: a saved
-            Object Store block, block:object-store/NAME, or a URL with objects+ before it, such as
-            objects+s3://bucket/prefix.
+            block:icechunk-repository/NAME. Or a Zarr store: a saved Zarr Store block, a path or URL
+            of any kind, with zarr+ before it or without, or block:zarr-store/NAME. Or plain
+            objects: a saved Object Store block, block:object-store/NAME, or a URL with objects+
+            before it, such as objects+s3://bucket/prefix.
         destination: Where the copy goes: a saved Object Store block, a path, s3://bucket/prefix,
             any fsspec URL, or block:object-store/NAME.
         ref: Branch, tag or snapshot id. A branch is exported as it is when the run starts.
@@ -111,8 +114,9 @@ def export_repo(
             them, anywhere, move when all that match none are there, and those of the next one after
             them; such keys are deleted before the others change. With (^|/)_SUCCESS$, for example,
             success markers come last.
-        format: What the copy is: a Zarr 2 or a Zarr 3 store of a repository's arrays; or objects,
-            each under its key and as it is.
+        format: What the copy is: a Zarr 2 or a Zarr 3 store of the source's arrays; or objects,
+            each under its key and as it is. None is zarr2 of a repository, a Zarr store's own
+            format, and objects of plain objects.
         concurrency: How many objects move at the same time, from 1 to 256.
         verify: How the copy is compared with the snapshot before it is marked as whole: none, sizes
             (of what is listed), checksums (of contents too), or values (both are decoded).
@@ -132,6 +136,9 @@ def export_repo(
         exclude: Regular expressions. All is exported but what matches one of them and none of
             include; a coordinate that is excluded by its own name stays out. The selection is part
             of what a copy is: another one at the same destination is refused.
+        read_through: How objects of a lakeFS repository are read: from the bucket below it, through
+            its S3 gateway, by presigned addresses, or its REST interface. None is the best that is
+            offered.
     """
     refuse_stored_credentials(source, destination)
     options = plan_options(
@@ -149,8 +156,14 @@ def export_repo(
         exclude=exclude,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
-    opened = aside(lambda: (open_given_source(source), open_given_store(destination)))
-    return run_export(*opened, ref, options, runner)
+    opened = aside(
+        lambda: (
+            reading_through(open_given_source(source), read_through),
+            open_given_store(destination),
+        )
+    )
+    chosen = aside(lambda: with_own_format(options, format, opened[0]))
+    return run_export(*opened, ref, chosen, runner)
 
 
 def run_export_flow(

@@ -45,11 +45,10 @@ def cli() -> None:
     "--format",
     "format_",
     type=click.Choice(FORMATS),
-    default="zarr2",
-    show_default=True,
-    help="What the copy is: a Zarr 2 or Zarr 3 store of a repository's arrays, or, of a source "
-    "objects+…, plain objects, each under its key and as it is. (zarr3alpha is an older name of "
-    "zarr3.)",
+    help="What the copy is: a Zarr 2 or Zarr 3 store of the source's arrays, or, of a source "
+    "lakefs://… or objects+…, plain objects, each under its key and as it is. (zarr3alpha is an "
+    "older name of zarr3.)  [default: zarr2 of an Icechunk repository, a Zarr store's own, objects "
+    "of lakefs://… and objects+…]",
 )
 @click.option(
     "--group",
@@ -124,6 +123,13 @@ def cli() -> None:
     show_default=True,
     help="How long a store that does not answer is waited for.",
 )
+@click.option(
+    "--read-through",
+    type=click.Choice(["bucket", "gateway", "presigned", "rest"]),
+    help="How objects of a lakeFS repository are read: from the bucket below it (`storage:` of "
+    "--source-config has its credentials), through lakeFS's S3 gateway, by presigned addresses, or "
+    "its REST interface.  [default: the first that is offered of bucket, gateway, rest]",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--flow", is_flag=True, help="Run as a Prefect flow.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -136,14 +142,15 @@ def export(
     dry_run: bool,
     flow: bool,
     as_json: bool,
-    format_: str,
+    format_: str | None,
     **options: Any,
 ) -> None:
     """Make DESTINATION a plain copy of a snapshot of SOURCE.
 
     SOURCE is an Icechunk repository: a path, s3://bucket/prefix, the same with icechunk+ before it,
-    or a saved block, block:icechunk-repository/NAME; or plain objects, for --format objects: any
-    file://, s3:// or other URL with objects+ before it. DESTINATION is a path, file:// or s3://
+    or a saved block, block:icechunk-repository/NAME; or a Zarr store: a path or any URL, the same
+    with zarr+ before it, or block:zarr-store/NAME; or plain objects: any file://, s3:// or other
+    URL with objects+ before it. DESTINATION is a path, file:// or s3://
     URL, any fsspec URL, or block:object-store/NAME.
     """
     configs = {"config": _read_config(config), "source_config": _read_config(source_config)}
@@ -344,7 +351,7 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
 
     # The others decide how objects are moved, and none is.
     names = ["ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks"]
-    names += ["group", "include", "exclude", "config", "source_config"]
+    names += ["group", "include", "exclude", "read_through", "config", "source_config"]
     with open_display() as display:
         preview = dry_run(
             _resolved(source),

@@ -51,11 +51,12 @@ from prefect_freight.model import (
     Unit,
     VerifyLevel,
 )
-from prefect_freight.options import checksummed, plan_options
+from prefect_freight.options import checksummed, plan_options, with_own_format
 from prefect_freight.plan.phases import Phases
 from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
+from prefect_freight.sources.kinds import read_through as reading_through
 from prefect_freight.steps.compute_diff import compute_diff
 from prefect_freight.steps.finish import fail, finish, mark_again, report_already_whole
 from prefect_freight.steps.open_job import look_at_job, open_job
@@ -248,7 +249,7 @@ def export(
     exclude: str | Iterable[str] = (),
     rounds: Phases = (),
     settle_s: float = 2.0,
-    format: str = "zarr2",  # noqa: A002 - the option's name
+    format: str | None = None,  # noqa: A002 - the option's name
     concurrency: int = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
@@ -256,17 +257,19 @@ def export(
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     retry_for: float = RETRY_FOR_S,
+    read_through: str | None = None,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot, and return the report of it.
 
-    With `from_ref` only the difference to the copy of that ref is moved, which must lie there;
-    `last` is whichever does, or nothing. Before anything goes that a reader may have just opened,
-    the export waits `settle_s` seconds. `config` and `source_config` are the credentials of
-    destination and source, where these are given as URLs. Running it again after a failure moves
-    only what is missing.
+    `format` is `zarr2`, `zarr3` or `objects`; None is the first of a repository, a Zarr store's
+    own, and the last of plain objects. With `from_ref` only the difference to the copy of that ref
+    is moved, which must lie there; `last` is whichever does, or nothing. Before anything goes that
+    a reader may have just opened, the export waits `settle_s` seconds. `config` and `source_config`
+    are the credentials of destination and source, where these are given as URLs. Running it again
+    after a failure moves only what is missing.
 
     Where objects lie at the destination that are not ours, `on_existing` says what to do: `refuse`;
     `merge`, which keeps them and writes beside them, and refuses those that are in the way by name;
@@ -286,6 +289,10 @@ def export(
     memory; a copy that lies there keeps the sections that it has. The records of the last
     `keep_runs` runs stay, and older ones as long as the copy relies on them. More missing chunks
     than `max_fill_chunks` that a Zarr 2 copy needs written out are refused.
+
+    `read_through` is how the objects of a lakeFS repository are read: from the `bucket` below it
+    (whose credentials are `storage` of `source_config`), through its S3 `gateway`, by `presigned`
+    addresses or its `rest` interface; None is the best that is offered, which a note names.
 
     A store that does not answer is waited for, up to `retry_for` seconds since its last answer,
     with a `Notice` at each try. An object that fails while others pass is not.
@@ -316,7 +323,10 @@ def export(
         retry_for=retry_for,
         on_event=on_event,
     )
-    source, destination = aside(partial(_opened, source, source_config, destination, config))
+    source, destination = aside(
+        partial(_opened, source, source_config, destination, config, read_through)
+    )
+    options = aside(partial(with_own_format, options, format, source))
     return run_export(source, destination, ref, options, PlainRunner(concurrency, on_event))
 
 
@@ -330,9 +340,10 @@ def dry_run(
     include: str | Iterable[str] = (),
     exclude: str | Iterable[str] = (),
     rounds: Phases = (),
-    format: str = "zarr2",  # noqa: A002 - the option's name
+    format: str | None = None,  # noqa: A002 - the option's name
     on_existing: OnExisting = "refuse",
     max_fill_chunks: int = MAX_FILL_CHUNKS,
+    read_through: str | None = None,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
@@ -355,7 +366,10 @@ def dry_run(
         max_fill_chunks=max_fill_chunks,
         on_event=on_event,
     )
-    source, destination = aside(partial(_opened, source, source_config, destination, config))
+    source, destination = aside(
+        partial(_opened, source, source_config, destination, config, read_through)
+    )
+    options = aside(partial(with_own_format, options, format, source))
     runner = PlainRunner(1, on_event)
     snapshot = runner.step(resolve, source, ref)
     job = runner.step(look_at_job, source, destination, snapshot, options)
@@ -367,9 +381,10 @@ def _opened(
     source_config: StoreConfig | None,
     destination: str | PurePath | Store,
     config: StoreConfig | None,
+    way: str | None,
 ) -> tuple[Source, Store]:
     if isinstance(source, str | PurePath):
         source = open_source(str(source), source_config)
     if isinstance(destination, str | PurePath):
         destination = open_store(str(destination), config)
-    return source, destination
+    return reading_through(source, way), destination

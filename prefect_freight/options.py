@@ -1,10 +1,12 @@
 """What an export is asked to do: options as they are given, looked at and made a record."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import get_args
 
 from prefect_freight.errors import InputError
 from prefect_freight.events import Notice, OnEvent, ignore_event
+from prefect_freight.formats.choice import own_format
 from prefect_freight.model import (
     KEEP_RUNS,
     MAX_FILL_CHUNKS,
@@ -17,6 +19,7 @@ from prefect_freight.model import (
 )
 from prefect_freight.plan.phases import Phases, check_phases
 from prefect_freight.plan.selection import plan_selection
+from prefect_freight.sources import Phased, Source
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import with_checksums
 
@@ -24,7 +27,7 @@ MAX_CONCURRENCY = 256
 
 
 def plan_options(
-    format_: str,
+    format_: str | None,
     concurrency: int,
     verify: str,
     on_existing: str,
@@ -41,7 +44,10 @@ def plan_options(
     exclude: str | Iterable[str] | None = None,
     on_event: OnEvent = ignore_event,
 ) -> Options:
-    """Return the options if they are possible; raises `InputError` that names the wrong one."""
+    """Return the options if they are possible; raises `InputError` that names the wrong one.
+
+    Where no format is given, `with_own_format` finds it when the source is known.
+    """
     if not 1 <= concurrency <= MAX_CONCURRENCY:
         raise InputError(f"expected concurrency from 1 to {MAX_CONCURRENCY}, found {concurrency}")
     for name, number in (("section_rows", section_rows), ("keep_runs", keep_runs)):
@@ -55,6 +61,7 @@ def plan_options(
     if format_ == "zarr3alpha":
         on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
         format_ = "zarr3"
+    format_ = format_ or Format.ZARR2
     # Here and not where they are used: half of an export would have moved by then.
     check_phases(rounds)
     if format_ not in set(Format):
@@ -77,6 +84,21 @@ def plan_options(
         retry_for,
         selection=plan_selection(group, include, exclude, Format(format_)),
     )
+
+
+def with_own_format(options: Options, given: str | None, source: Source) -> Options:
+    """Return the options with the source's own format, if none was given, and its own rounds.
+
+    Raises what the source raises where it has to look.
+    """
+    if not options.phases and isinstance(source, Phased):
+        options = replace(options, phases=source.rounds)
+    if given is not None:
+        return options
+    chosen, format_ = options.selection, own_format(source)
+    # Looked at again: what may be selected depends on the format.
+    selection = plan_selection(chosen.group, chosen.include, chosen.exclude, format_)
+    return replace(options, format=format_, selection=selection)
 
 
 def checksummed(destination: Store, options: Options) -> Store:

@@ -18,7 +18,7 @@ from prefect_freight.formats.zarr.reader import ZarrReader
 from prefect_freight.model import EVERYTHING, MAX_FILL_CHUNKS, Format, Job, Selection, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.sections import Section
-from prefect_freight.sources import ObjectSource, Source, ZarrSource
+from prefect_freight.sources import Formatted, ObjectSource, Source, ZarrSource
 from prefect_freight.stores import Store
 
 
@@ -58,6 +58,20 @@ def check_format(source: Source, format_: Format) -> None:
                 f"expected a repository of arrays for --format {format_}, found {source.url}. "
                 "Export it with --format objects"
             )
+
+
+def own_format(source: Source) -> Format:
+    """Return the format of a copy that nobody asked to be of any other.
+
+    Raises what the source raises where it has to look.
+    """
+    match source:
+        case Formatted():
+            return source.own_format()
+        case ObjectSource():
+            return Format.OBJECTS
+        case _:
+            return Format.ZARR2
 
 
 def open_ordering(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from prefect_freight.model import Snapshot
+from prefect_freight.model import Format, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,9 @@ OBJECT_SCHEMA = pa.schema(
         pa.field("key", pa.string(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),  # bytes
         pa.field("content", pa.string(), nullable=False),  # identity: equal, equal bytes
+        pa.field("location", pa.string(), nullable=False),  # what `Source.read` takes
+        # Content type and the user's metadata, as JSON; null where there are none, or unknown.
+        pa.field("attributes", pa.string()),
     ]
 )
 """Columns of a page of objects."""
@@ -116,6 +119,43 @@ class ZarrSource(Source, Protocol):
 
     def open_zarr(self, snapshot: Snapshot) -> Any:
         """Return the snapshot's root (a `zarr.Group` or `zarr.Array`), as zarr-python reads it."""
+        ...
+
+
+@runtime_checkable
+class Formatted(Protocol):
+    """A source whose copy has a format unless another one is wanted."""
+
+    def own_format(self) -> Format:
+        """Return the format that what lies there has now; raises `NotARepositoryError`."""
+        ...
+
+
+@runtime_checkable
+class Phased(Protocol):
+    """A source whose objects move in an order unless another one is wanted."""
+
+    @property
+    def rounds(self) -> tuple[str, ...]:
+        """Regular expressions, as `Options.phases`."""
+        ...
+
+
+@runtime_checkable
+class Below(Protocol):
+    """A source whose objects lie elsewhere than its URL says."""
+
+    def namespace(self) -> str:
+        """Return the URL of the place where they lie; "" is unknown."""
+        ...
+
+
+@runtime_checkable
+class ManyWays(Protocol):
+    """A source whose bytes can be read in several ways."""
+
+    def reading_through(self, way: str) -> Source:
+        """Return the same source, read one way; raises `InputError` that lists them."""
         ...
 
 

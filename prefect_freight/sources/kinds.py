@@ -2,14 +2,15 @@
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError, NotARepositoryError
-from prefect_freight.sources import Source
+from prefect_freight.sources import ManyWays, Source
 from prefect_freight.stores import Store
 from prefect_freight.stores.credentials import refuse_credentials
 from prefect_freight.stores.urls import open_store
 
 SOURCE_URLS = (
     "icechunk+file:///path, icechunk+s3://bucket/prefix, a path or s3:// URL of a repository, or "
-    "objects+file:///path or objects+s3://bucket/prefix for plain objects"
+    "objects+file:///path or objects+s3://bucket/prefix for plain objects, or "
+    "lakefs://repository or lakefs://repository/prefix"
 )
 
 
@@ -20,9 +21,13 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     `NotARepositoryError` if they are nothing that can be exported, and what `open_store` raises.
     """
     from prefect_freight.sources.icechunk.source import IcechunkSource
+    from prefect_freight.sources.lakefs.locations import SCHEME
+    from prefect_freight.sources.lakefs.source import LakeFSObjects
     from prefect_freight.sources.objects import PlainObjects
 
     refuse_credentials(url)
+    if url.startswith(SCHEME):
+        return LakeFSObjects.of_url(url, config)
     # A `+` further right is part of a path, or of a scheme that fsspec knows.
     kind, plus, rest = url.partition("+")
     if plus and "/" not in kind:
@@ -58,3 +63,18 @@ def _what_lies_there(store: Store) -> str:
     # The shortest of a page tells most: a document at the root, not a chunk far below it.
     example = min(keys, key=lambda key: (key.count("/"), key))
     return f"other objects, such as {example!r}, and no versioned repository"
+
+
+def read_through(source: Source, way: str | None) -> Source:
+    """Return the source, read the way that is wanted, if any.
+
+    Raises `InputError` for a way that there is not, and for a source that has but one.
+    """
+    if way is None:
+        return source
+    if not isinstance(source, ManyWays):
+        raise InputError(
+            f"expected read_through for a source lakefs://…, found it for {source.url}. Leave it "
+            "out: such a source is read in one way only"
+        )
+    return source.reading_through(way)

@@ -1,7 +1,7 @@
 """What a copy can be made of, as suites over all layouts see it: sources with several states."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ import changes
 import folders
 import pytest
 from histories import History, data, tree
+from lakes import Commits
 from runners import Run, export_at_once
 
 from prefect_freight.model import ExportReport
@@ -170,8 +171,13 @@ OBJECTS = LayoutCase(
     ("folder removed", "d/mine"),
     (r"(^|/)_SUCCESS$", "^d/"),
 )
-LAYOUTS = (ZARR2, ZARR3, OBJECTS)
-over_layouts = pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+LAKE = replace(OBJECTS, name="lake", new=Commits)
+"""Plain objects with a history."""
+LAYOUTS = (ZARR2, ZARR3, OBJECTS, LAKE)
+over_layouts = pytest.mark.parametrize(
+    "layout", [ZARR2, ZARR3, OBJECTS, pytest.param(LAKE, marks=pytest.mark.slow)], ids=str
+)
+"""What plans and moves the last is what does so with plain objects, so its cases are slow tests."""
 
 
 def ship(run: Run, subject: Subject, copy: Any, state: int, **options: Any) -> ExportReport:
