@@ -97,7 +97,9 @@ ENTRY_SCHEMA = pa.schema(
         pa.field("size", pa.int64(), nullable=False),  # bytes, at the source and at the destination
         pa.field("content", pa.string(), nullable=False),  # equal, equal bytes; "" is unknown
         pa.field("checksum", pa.binary()),  # MD5 of the bytes, where it is known beforehand
-        pa.field("data", pa.binary()),  # the bytes themselves, for inline
+        # For inline the bytes themselves; of an object what stores may keep beside them, as JSON:
+        # `content_type`, and the user's `metadata`.
+        pa.field("data", pa.binary()),
     ]
 )
 """One row per object that an export puts or deletes."""

@@ -83,6 +83,7 @@ class ObjectsLayout:
                 location=page["location"],
                 size=page["size"],
                 content=page["content"],
+                data=page["attributes"].cast(pa.binary()),
             )
             yield Stretch(Round.OBJECTS, entries, TextPositions(page["key"]))
 

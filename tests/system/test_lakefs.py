@@ -7,10 +7,13 @@ from histories import data, tree
 from lakefs_server.repository import Repository
 from lakefs_server.server import Lake
 from runners import Run
+from servers import S3Server
 
 from prefect_freight.errors import ConfigError, IncompleteError, InputError
 from prefect_freight.exporting import dry_run
 from prefect_freight.sources.lakefs import lakectl
+from prefect_freight.stores.s3.client import open_botocore
+from prefect_freight.stores.urls import open_store
 
 
 @pytest.fixture
@@ -178,3 +181,31 @@ def test_a_metadata_only_change_is_exported_and_a_copy_of_equal_bytes_is_not(
     ocean.commit()
     report = export("lakefs://ocean", tmp_path / "copy", from_ref=first.snapshot)
     assert (report.objects_transferred, report.objects_deleted) == (1, 0)
+
+
+def test_content_types_and_metadata_are_in_the_copy(
+    export: Run, ocean: Repository, s3: S3Server, tmp_path: Path
+) -> None:
+    ocean.put("page.html", b"<p>", content_type="text/html", metadata={"owner": "lab", "n": "1"})
+    ocean.put("odd", b"odd", content_type="text/plain", metadata={"owner": "läb"})
+    ocean.commit()
+    bucket = s3.new_bucket()
+    report = export(
+        "lakefs://ocean", open_store(f"s3://{bucket}/copy", s3.config()), read_through="rest"
+    )
+    client = open_botocore(s3.config())
+    page, odd, plain = (
+        client.head_object(Bucket=bucket, Key=f"copy/{key}") for key in ("page.html", "odd", "a")
+    )
+    assert (page["ContentType"], page["Metadata"]) == ("text/html", {"owner": "lab", "n": "1"})
+    assert odd["ContentType"] == "text/plain"  # what is no ASCII has no place in a header
+    assert plain["Metadata"] == {}
+    assert "metadata of 1 objects are not in the copy" in str(report.notes)
+    assert "'odd'" in str(report.notes)
+
+
+def test_what_a_disk_has_no_place_for_is_told(ocean: Repository, tmp_path: Path) -> None:
+    assert "no place" not in str(dry_run("lakefs://ocean", tmp_path / "copy").notes)
+    ocean.put("page.html", b"<p>", content_type="text/html")
+    ocean.commit()
+    assert "no place for them: 'page.html'" in str(dry_run("lakefs://ocean", tmp_path).notes)
