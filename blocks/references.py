@@ -2,17 +2,18 @@
 
 from prefect.exceptions import ObjectNotFound
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore
 from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.errors import InputError
 
 SCHEME = "block:"
 TYPES: dict[str, type[PlaceBlock]] = {
-    block.get_block_type_slug(): block for block in (IcechunkRepository, ObjectStore)
+    block.get_block_type_slug(): block
+    for block in (IcechunkRepository, LakeFSRepository, ObjectStore)
 }
 
 
-def load_reference(reference: str) -> IcechunkRepository | ObjectStore:
+def load_reference(reference: str) -> IcechunkRepository | LakeFSRepository | ObjectStore:
     """Return the saved block that a reference names.
 
     Raises `InputError` for a text that is no reference, a type that is none of ours, and a block

@@ -3,7 +3,7 @@
 The file::
 
     blocks:
-      - type: object-store          # the slug of a type: object-store, icechunk-repository
+      - type: object-store          # a slug: icechunk-repository, lakefs-repository too
         name: archive               # small letters, digits and dashes
         url: s3://bucket/prefix
         endpoint_url: ${ENDPOINT}   # what the environment has, when the file is registered

@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, t
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BeforeValidator, Field
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore
 from prefect_freight.config import StoreConfig
 from prefect_freight.exporting import run_export
 from prefect_freight.flows.careful import (
@@ -73,7 +73,9 @@ def _run_name() -> str:
     task_runner=RUNNER,
 )
 def export_repo(
-    source: Annotated[IcechunkRepository | ObjectStore | Place, BeforeValidator(_as_text)],
+    source: Annotated[
+        IcechunkRepository | LakeFSRepository | ObjectStore | Place, BeforeValidator(_as_text)
+    ],
     destination: Annotated[ObjectStore | Place, BeforeValidator(_as_text)],
     ref: str = "main",
     from_ref: str | None = None,
@@ -100,7 +102,9 @@ def export_repo(
 
     Args:
         source: The repository: a saved Icechunk Repository block, a path, s3://bucket/prefix, or
-            block:icechunk-repository/NAME. Or a Zarr store: a saved Zarr Store block, a path or URL
+            block:icechunk-repository/NAME. Or a lakeFS repository: a saved LakeFS Repository block,
+            lakefs://repository, lakefs://repository/prefix, or block:lakefs-repository/NAME. Or a
+            Zarr store: a saved Zarr Store block, a path or URL
             of any kind, with zarr+ before it or without, or block:zarr-store/NAME. Or plain
             objects: a saved Object Store block, block:object-store/NAME, or a URL with objects+
             before it, such as objects+s3://bucket/prefix.

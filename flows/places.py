@@ -1,17 +1,18 @@
 """What the parameters of a flow name, opened: a block, a reference to a saved one, or a URL."""
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore
 from prefect_freight.blocks.references import SCHEME, load_reference
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
+from prefect_freight.sources.lakefs.locations import SCHEME as SCHEME_OF_LAKEFS
 from prefect_freight.sources.objects import KIND, PlainObjects
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
 
-def open_given_source(given: IcechunkRepository | ObjectStore | str) -> Source:
+def open_given_source(given: IcechunkRepository | LakeFSRepository | ObjectStore | str) -> Source:
     """Return the source that a flow was given; a store is one of plain objects.
 
     Raises what `open_source` raises.
@@ -35,14 +36,18 @@ def open_given_store(given: ObjectStore | str) -> Store:
     return block.open()
 
 
-def source_block(url: str, config: StoreConfig) -> IcechunkRepository | ObjectStore:
+def source_block(
+    url: str, config: StoreConfig
+) -> IcechunkRepository | LakeFSRepository | ObjectStore:
     """Return the block of a source, which keeps its credentials from Prefect's server."""
     if url.startswith(KIND):
         return ObjectStore.from_config(url.removeprefix(KIND), config)
+    if url.startswith(SCHEME_OF_LAKEFS):
+        return LakeFSRepository.from_config(url, config)
     return IcechunkRepository.from_config(url, config)
 
 
-def place_of(given: IcechunkRepository | ObjectStore | str) -> str:
+def place_of(given: IcechunkRepository | LakeFSRepository | ObjectStore | str) -> str:
     """Return where that is, without looking: a path, a URL, or a saved block's name."""
     if isinstance(given, str):
         return given

@@ -149,7 +149,9 @@ def export(
 
     SOURCE is an Icechunk repository: a path, s3://bucket/prefix, the same with icechunk+ before it,
     or a saved block, block:icechunk-repository/NAME; or a Zarr store: a path or any URL, the same
-    with zarr+ before it, or block:zarr-store/NAME; or plain objects: any file://, s3:// or other
+    with zarr+ before it, or block:zarr-store/NAME; or a lakeFS repository: lakefs://repository,
+    lakefs://repository/prefix, or block:lakefs-repository/NAME, with the server and keys of
+    --source-config, LAKECTL_… or ~/.lakectl.yaml; or plain objects: any file://, s3:// or other
     URL with objects+ before it. DESTINATION is a path, file:// or s3://
     URL, any fsspec URL, or block:object-store/NAME.
     """

@@ -4,10 +4,10 @@ import pytest
 from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore
 
 
-@pytest.mark.parametrize("block", [IcechunkRepository, ObjectStore])
+@pytest.mark.parametrize("block", [IcechunkRepository, LakeFSRepository, ObjectStore])
 class TestBlocksStandards(BlockStandardTestSuite):
     @pytest.fixture
     def block(self, block: type[Block]) -> type[Block]:

@@ -1,9 +1,11 @@
 """What only exports from lakeFS have: refs that move, lost data, odd keys, ways, markers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from histories import data, tree
+from lakefs_server.faults import Fault
 from lakefs_server.repository import Repository
 from lakefs_server.server import Lake
 from runners import Run
@@ -209,3 +211,58 @@ def test_what_a_disk_has_no_place_for_is_told(ocean: Repository, tmp_path: Path)
     ocean.put("page.html", b"<p>", content_type="text/html")
     ocean.commit()
     assert "no place for them: 'page.html'" in str(dry_run("lakefs://ocean", tmp_path).notes)
+
+
+@pytest.mark.parametrize(
+    ("way", "fault"),
+    [
+        ("gateway", Fault(status=429, door="rest", target="objects/ls", times=2)),
+        ("gateway", Fault(status=500, door="rest", target="/commits/", times=1)),
+        ("gateway", Fault(status=503, door="gateway", target="/a", times=3)),
+        ("gateway", Fault(cut=True, door="gateway", method="GET", times=2)),
+        ("rest", Fault(status=503, door="rest", target="objects[?]path=a", times=3)),
+        ("rest", Fault(cut=True, door="rest", target="objects[?]path=d/x", times=2)),
+        ("presigned", Fault(status=403, door="presigned", times=1)),
+        ("presigned", Fault(cut=True, door="presigned", times=2)),
+    ],
+    ids=["429", "500", "503", "cut", "rest-503", "rest-cut", "expired", "presigned-cut"],
+)
+def test_what_passes_with_time_is_tried_again(
+    export: Run, ocean: Repository, lake: Lake, tmp_path: Path, way: str, fault: Fault
+) -> None:
+    lake.break_with(replace(fault, matched=0))
+    report = export("lakefs://ocean", tmp_path / "copy", read_through=way)
+    assert (report.whole, report.objects_transferred) == (True, 4)
+    assert data(tmp_path / "copy") == FILES
+    assert lake.faults[0].matched > (fault.times or 0)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_where_no_gateway_is_offered_objects_are_read_over_rest(
+    export: Run, ocean: Repository, lake: Lake, tmp_path: Path, status: int
+) -> None:
+    lake.break_with(Fault(status=status, door="gateway"))
+    report = export("lakefs://ocean", tmp_path / "copy")
+    assert data(tmp_path / "copy") == FILES
+    assert "--read-through rest" in str(report.notes)
+
+
+def test_a_failed_round_keeps_the_next_from_beginning_and_a_new_run_goes_on(
+    export: Run, ocean: Repository, lake: Lake, tmp_path: Path
+) -> None:
+    lake.break_with(Fault(status=404, door="gateway", target="/d/x$"))
+    with pytest.raises(IncompleteError):
+        export("lakefs://ocean", tmp_path / "copy", read_through="gateway")
+    assert set(data(tmp_path / "copy")) == {"a"}
+    lake.break_with()
+    report = export("lakefs://ocean", tmp_path / "copy", read_through="rest")
+    assert (report.resumed, report.objects_skipped, report.objects_transferred) == (True, 1, 3)
+    assert data(tmp_path / "copy") == FILES
+    assert not list((tmp_path / "copy").glob("EXPORT_*_FAILURE"))
+
+
+def test_users_give_rounds_of_their_own(export: Run, ocean: Repository, tmp_path: Path) -> None:
+    ocean.lose("d/_SUCCESS")
+    with pytest.raises(IncompleteError):
+        export("lakefs://ocean", tmp_path / "copy", rounds=["^a$"])
+    assert set(data(tmp_path / "copy")) == {"_SUCCESS", "d/x"}
