@@ -86,6 +86,7 @@ def export_repo(
     concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
+    prune: bool = False,
     settle_s: Annotated[float, Field(ge=0)] = 2.0,
     max_fill_chunks: Annotated[int, Field(ge=0)] = MAX_FILL_CHUNKS,
     retry_for: Annotated[float, Field(ge=0)] = RETRY_FOR_S,
@@ -128,6 +129,7 @@ def export_repo(
             merge, which keeps it, writes beside it, and refuses by name what is in the way; or
             replace, which puts over that or deletes it, and takes over another source's copy, or
             one of another format or selection.
+        prune: Delete what lies at the destination and is not of the copy, whoever put it.
         settle_s: Seconds to wait before anything goes that a reader may have just opened.
         max_fill_chunks: Refuse to write out more missing chunks than that, which a Zarr 2 copy may
             need for their fill values.
@@ -158,6 +160,7 @@ def export_repo(
         group=group,
         include=include,
         exclude=exclude,
+        prune=prune,
     )
     runner = PrefectRunner(concurrency, get_run_logger())
     opened = aside(

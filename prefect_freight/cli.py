@@ -107,6 +107,12 @@ def cli() -> None:
     "--dry-run lists what would be replaced.",
 )
 @click.option(
+    "--prune",
+    is_flag=True,
+    help="Delete what lies at a copy of ours and is not of it, whoever put it; --dry-run lists it. "
+    "A new place that holds anything needs --on-existing replace beside it.",
+)
+@click.option(
     "--max-fill-chunks",
     metavar="N",
     type=click.IntRange(min=0),
@@ -352,7 +358,8 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
     from prefect_freight.exporting import dry_run
 
     # The others decide how objects are moved, and none is.
-    names = ["ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks"]
+    names = ["ref", "from_ref", "rounds", "format", "on_existing", "prune"]
+    names += ["max_fill_chunks"]
     names += ["group", "include", "exclude", "read_through", "config", "source_config"]
     with open_display() as display:
         preview = dry_run(

@@ -253,6 +253,7 @@ def export(
     concurrency: int = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
+    prune: bool = False,
     section_rows: int = SECTION_ROWS,
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
@@ -274,7 +275,8 @@ def export(
     Where objects lie at the destination that are not ours, `on_existing` says what to do: `refuse`;
     `merge`, which keeps them and writes beside them, and refuses those that are in the way by name;
     `replace`, which puts over these or deletes them, and takes over another source's copy, or one
-    of another format.
+    of another format. With `prune` all is deleted that lies at a copy of ours and is not of it,
+    whoever put it; a new place that holds anything needs `replace` beside it.
 
     `group` is the path of a group (or array), and all that is exported of the snapshot lies in it;
     `include` and `exclude` are regular expressions, searched in the paths of arrays and groups, or
@@ -315,6 +317,7 @@ def export(
         group=group,
         include=include,
         exclude=exclude,
+        prune=prune,
         rounds=rounds,
         settle_s=settle_s,
         section_rows=section_rows,
@@ -342,6 +345,7 @@ def dry_run(
     rounds: Phases = (),
     format: str | None = None,  # noqa: A002 - the option's name
     on_existing: OnExisting = "refuse",
+    prune: bool = False,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     read_through: str | None = None,
     config: StoreConfig | None = None,
@@ -362,6 +366,7 @@ def dry_run(
         group=group,
         include=include,
         exclude=exclude,
+        prune=prune,
         rounds=rounds,
         max_fill_chunks=max_fill_chunks,
         on_event=on_event,

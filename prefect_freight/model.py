@@ -153,6 +153,8 @@ class Options:
     retry_for: float = RETRY_FOR_S
     """Seconds for which a store that does not answer is waited for."""
     selection: Selection = EVERYTHING
+    prune: bool = False
+    """Delete what lies there and is not of the copy, whoever put it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ def plan_options(
     group: str | None = None,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
+    prune: bool = False,
     on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one.
@@ -68,9 +69,7 @@ def plan_options(
         raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
     if verify not in get_args(VerifyLevel):
         raise InputError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
-    if on_existing not in get_args(OnExisting):
-        choices = " or ".join(get_args(OnExisting))
-        raise InputError(f"expected on_existing {choices}, found {on_existing!r}")
+    _check_existing(on_existing, prune=prune)
     return Options(
         Format(format_),
         verify,  # type: ignore[arg-type]
@@ -83,7 +82,19 @@ def plan_options(
         max_fill_chunks,
         retry_for,
         selection=plan_selection(group, include, exclude, Format(format_)),
+        prune=prune,
     )
+
+
+def _check_existing(on_existing: str, *, prune: bool) -> None:
+    if on_existing not in get_args(OnExisting):
+        choices = " or ".join(get_args(OnExisting))
+        raise InputError(f"expected on_existing {choices}, found {on_existing!r}")
+    if prune and on_existing == "merge":
+        raise InputError(
+            "expected prune, which deletes what is not of the copy, or on_existing merge, which "
+            "keeps it, found both"
+        )
 
 
 def with_own_format(options: Options, given: str | None, source: Source) -> Options:

@@ -171,7 +171,7 @@ class _Diffing:
     def _mind_others(self) -> Foreign:
         """Refuse what is in the way and not ours, or plan to delete it; return what is replaced."""
         foreign = Foreign()
-        replacing = self._job.options.on_existing == "replace"
+        replacing = self._job.options.on_existing == "replace" or self._job.options.prune
         for found in find_foreign(self._destination, self._job, self._state, self._manifest):
             foreign = foreign.plus(found)
             if replacing:

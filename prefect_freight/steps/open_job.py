@@ -95,9 +95,15 @@ def _look(
         job = _whole_job(earlier[-1], snapshot, options, destination)
         job = replace(job, is_marked=is_marked(destination, job))
         differences = _compare(source, destination, job)
-        if differences is not None and differences.whole:
+        if (
+            differences is not None
+            and differences.whole
+            and not _is_to_be_pruned(differences, options)
+        ):
             return job, None
-        disturbed = differences is not None and differences.is_only_taken
+        disturbed = differences is not None and (
+            differences.is_only_taken or _is_to_be_pruned(differences, options)
+        )
         # Objects of others beside a whole copy are no fault of its record.
         unsound = unsound if disturbed else earlier[-1]
     if any(_is_foreign(run, snapshot, options) for run in others):
@@ -148,6 +154,10 @@ def _is_whole(earlier: Sequence[Run], snapshot: Snapshot, options: Options) -> b
         and earlier[-1].snapshot == snapshot.id
         and not _is_other(earlier[-1], snapshot, options)
     )
+
+
+def _is_to_be_pruned(differences: Differences, options: Options) -> bool:
+    return options.prune and differences.whole and differences.foreign > 0
 
 
 def _whole_job(run: Run, snapshot: Snapshot, options: Options, destination: Store) -> Job:
@@ -262,7 +272,11 @@ def _compare(source: Source, destination: Store, job: Job) -> Differences | None
 def _was_disturbed(earlier: Sequence[Run], last: Run, snapshot: Snapshot, options: Options) -> bool:
     """Say whether all runs since the last whole copy found it whole, and disturbed by others."""
     ours = Snapshot(last.source, last.ref, last.snapshot)
-    choices = [replace(options, on_existing=choice) for choice in get_args(OnExisting)]
+    choices = [
+        replace(options, on_existing=choice, prune=prune)
+        for choice in get_args(OnExisting)
+        for prune in (False, True)
+    ]
     of_itself = {plan_export_id(ours, last.snapshot, choice) for choice in choices}
     since = [run.export_id for run in earlier if run.sequence > last.sequence]
     same = last.snapshot == snapshot.id and not _is_other(last, snapshot, options)
