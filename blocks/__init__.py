@@ -1,9 +1,10 @@
 """Prefect blocks of prefect-freight: places, and the credentials that open them.
 
-`icechunk_repository`, `lakefs_repository` and `object_store` are the blocks, `settings` what all
-have and how YAML becomes one; `references` finds a saved one by `block:<type-slug>/<name>`,
-`register` saves those that a file describes. Not promised: that a block's place can be reached;
-nothing is opened here.
+`icechunk_repository`, `lakefs_repository` and `object_store` are the places, `settings` what all
+have and how YAML becomes one; `store_credentials` are those apart from a place, ours and `others`'
+(prefect-aws's and the like), of the same `store_keys`. `references` finds a saved place by
+`block:<type-slug>/<name>`, `register` saves what a file describes. Not promised: that a place can
+be reached; nothing is opened here.
 """
 
 if __name__ != "prefect_freight.blocks":
@@ -15,5 +16,6 @@ if __name__ != "prefect_freight.blocks":
 from prefect_freight.blocks.icechunk_repository import IcechunkRepository
 from prefect_freight.blocks.lakefs_repository import LakeFSRepository
 from prefect_freight.blocks.object_store import ObjectStore
+from prefect_freight.blocks.store_credentials import StoreCredentials
 
-__all__ = ["IcechunkRepository", "LakeFSRepository", "ObjectStore"]
+__all__ = ["IcechunkRepository", "LakeFSRepository", "ObjectStore", "StoreCredentials"]

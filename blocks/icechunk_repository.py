@@ -1,8 +1,8 @@
 """The block of an Icechunk repository."""
 
-from pydantic import Field, HttpUrl
+from pydantic import Field
 
-from prefect_freight.blocks.settings import DOCUMENTATION_URL, LOGO_URL, PlaceBlock
+from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.sources import Source
 from prefect_freight.stores.credentials import PLACE_PATTERN
 
@@ -31,8 +31,6 @@ class IcechunkRepository(PlaceBlock):
 
     _block_type_name = "Icechunk Repository"
     _block_type_slug = "icechunk-repository"
-    _logo_url = HttpUrl(LOGO_URL)
-    _documentation_url = HttpUrl(DOCUMENTATION_URL)
 
     url: str = Field(
         title="URL",

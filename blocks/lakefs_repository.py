@@ -1,14 +1,13 @@
 """The block of a lakeFS repository."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, Self
 
-from pydantic import Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, SecretStr
 
-from prefect_freight.blocks.settings import DOCUMENTATION_URL, LOGO_URL, PlaceBlock
-from prefect_freight.config import Secret, StoreConfig, parse_config
-from prefect_freight.errors import ConfigError, FreightError
+from prefect_freight.blocks.settings import PlaceBlock
+from prefect_freight.config import Secret, StoreConfig
+from prefect_freight.errors import ConfigError, InputError
 from prefect_freight.sources import Source
 
 URL_PATTERN = r"^lakefs://[a-z0-9][a-z0-9-]{2,62}(/[^@]*)?$"
@@ -36,8 +35,6 @@ class LakeFSRepository(PlaceBlock):
 
     _block_type_name = "LakeFS Repository"
     _block_type_slug = "lakefs-repository"
-    _logo_url = HttpUrl(LOGO_URL)
-    _documentation_url = HttpUrl(DOCUMENTATION_URL)
 
     url: str = Field(
         title="URL",
@@ -66,17 +63,14 @@ class LakeFSRepository(PlaceBlock):
     )
     storage_region: str | None = Field(default=None, description="Region of that bucket.")
 
-    @model_validator(mode="after")
-    def _is_possible(self) -> Self:
-        _check(self.url, self.to_config())
-        return self
-
     @classmethod
-    def from_config(cls, url: str, config: StoreConfig, *others: Any) -> Self:
+    def from_config(cls, url: str, config: StoreConfig, credentials: Any = None) -> Self:
         """Return the block of a repository with these settings."""
         storage = config.storage or StoreConfig()
         secret = storage.secret_access_key
-        plain = super().from_config(url, replace(config, storage=None, read_through=None), *others)
+        plain = super().from_config(
+            url, replace(config, storage=None, read_through=None), credentials
+        )
         return plain.model_copy(
             update={
                 "read_through": config.read_through,
@@ -88,17 +82,25 @@ class LakeFSRepository(PlaceBlock):
         )
 
     @classmethod
-    def from_mapping(cls, settings: Any, where: str, *_: Any) -> Self:
-        """Return the block that keys and values describe; `where` is named in errors."""
-        config = parse_config(settings, where, beside=("url",))
-        url = settings.get("url") if isinstance(settings, Mapping) else None
-        if not isinstance(url, str) or not url:
-            raise ConfigError(f"expected a text 'url' in {where}, found none")
+    def check_place(cls, url: str, config: StoreConfig) -> None:
+        """Return if the repository can be read so; what lakectl knows may be missing here."""
+        from prefect_freight.sources.lakefs.locations import SCHEME
+        from prefect_freight.sources.lakefs.source import LakeFSObjects
+
+        if not url.startswith(SCHEME):
+            raise ConfigError(
+                "expected lakefs://repository or lakefs://repository/prefix, found none"
+            )
+        whole = replace(
+            config,
+            endpoint_url=config.endpoint_url or "http://127.0.0.1",
+            access_key_id=config.access_key_id or "none",
+            secret_access_key=config.secret_access_key or Secret("none"),
+        )
         try:
-            _check(url, config)
-        except ConfigError as error:
-            raise ConfigError(f"{error} (in {where})") from None
-        return cls.from_config(url, config)
+            LakeFSObjects.of_url(url, whole)
+        except InputError as error:
+            raise ConfigError(str(error)) from None
 
     def to_config(self) -> StoreConfig:
         """Return the settings as the engine takes them; raises `ConfigError`."""
@@ -119,24 +121,3 @@ class LakeFSRepository(PlaceBlock):
         from prefect_freight.sources.kinds import open_source
 
         return open_source(self.url, self.to_config())
-
-
-def _check(url: str, config: StoreConfig) -> None:
-    """Raise `ConfigError` for what could never be used; what lakectl knows may be missing here."""
-    from prefect_freight.sources.lakefs.source import LakeFSObjects
-
-    there = StoreConfig(
-        endpoint_url="http://127.0.0.1", access_key_id="none", secret_access_key=Secret("none")
-    )
-    whole = replace(
-        config,
-        endpoint_url=config.endpoint_url or there.endpoint_url,
-        access_key_id=config.access_key_id or there.access_key_id,
-        secret_access_key=config.secret_access_key or there.secret_access_key,
-    )
-    if not url.startswith("lakefs://"):
-        raise ConfigError("expected lakefs://repository or lakefs://repository/prefix, found none")
-    try:
-        LakeFSObjects.of_url(url, whole)  # which connects to nothing
-    except FreightError as error:
-        raise ConfigError(str(error)) from None

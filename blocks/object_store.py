@@ -1,8 +1,8 @@
 """The block of a place where objects lie."""
 
-from pydantic import Field, HttpUrl
+from pydantic import Field
 
-from prefect_freight.blocks.settings import DOCUMENTATION_URL, LOGO_URL, PlaceBlock
+from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.stores import Store
 from prefect_freight.stores.credentials import PLACE_PATTERN
 from prefect_freight.stores.urls import open_store
@@ -30,8 +30,6 @@ class ObjectStore(PlaceBlock):
 
     _block_type_name = "Object Store"
     _block_type_slug = "object-store"
-    _logo_url = HttpUrl(LOGO_URL)
-    _documentation_url = HttpUrl(DOCUMENTATION_URL)
 
     url: str = Field(
         title="URL",

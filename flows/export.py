@@ -11,6 +11,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BeforeValidator, Field
 
 from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore
+from prefect_freight.blocks.server import asking_server
 from prefect_freight.config import StoreConfig
 from prefect_freight.exporting import run_export
 from prefect_freight.flows.careful import (
@@ -18,6 +19,7 @@ from prefect_freight.flows.careful import (
     careful,
     refuse_stored_credentials,
 )
+from prefect_freight.flows.ends import ending_plainly
 from prefect_freight.flows.places import (
     open_given_source,
     open_given_store,
@@ -56,7 +58,8 @@ def _newer_name(format_: Any) -> Any:
     return Format.ZARR3.value
 
 
-def _as_text(place: Any) -> Any:
+def as_text(place: Any) -> Any:
+    """Return a path as a text, anything else as it is: Prefect's parameters are no paths."""
     return str(place) if isinstance(place, PurePath) else place
 
 
@@ -67,6 +70,7 @@ def _run_name() -> str:
 
 
 @careful
+@ending_plainly
 @flow(
     name="export-repo",
     flow_run_name=_run_name,
@@ -74,9 +78,9 @@ def _run_name() -> str:
 )
 def export_repo(
     source: Annotated[
-        IcechunkRepository | LakeFSRepository | ObjectStore | Place, BeforeValidator(_as_text)
+        IcechunkRepository | LakeFSRepository | ObjectStore | Place, BeforeValidator(as_text)
     ],
-    destination: Annotated[ObjectStore | Place, BeforeValidator(_as_text)],
+    destination: Annotated[ObjectStore | Place, BeforeValidator(as_text)],
     ref: str = "main",
     from_ref: str | None = None,
     rounds: list[str] | None = None,
@@ -94,6 +98,8 @@ def export_repo(
     include: list[str] | None = None,
     exclude: list[str] | None = None,
     read_through: Literal["bucket", "gateway", "presigned", "rest"] | None = None,
+    bandwidth: str | None = None,
+    rate_limit: Annotated[float, Field(gt=0)] | None = None,
 ) -> ExportReport:
     """Make the destination a plain copy of a snapshot: of a repository, a Zarr store, or objects.
 
@@ -145,6 +151,9 @@ def export_repo(
         read_through: How objects of a lakeFS repository are read: from the bucket below it, through
             its S3 gateway, by presigned addresses, or its REST interface. None is the best that is
             offered.
+        bandwidth: Bytes a second that may be read, and as many put, such as 50M (or 50Mi). With a
+            task runner in several processes that is each process's.
+        rate_limit: Requests a second that may be sent, to source and destination together.
     """
     refuse_stored_credentials(source, destination)
     options = plan_options(
@@ -161,8 +170,9 @@ def export_repo(
         include=include,
         exclude=exclude,
         prune=prune,
+        bandwidth=bandwidth,
+        rate_limit=rate_limit,
     )
-    runner = PrefectRunner(concurrency, get_run_logger())
     opened = aside(
         lambda: (
             reading_through(open_given_source(source), read_through),
@@ -170,7 +180,8 @@ def export_repo(
         )
     )
     chosen = aside(lambda: with_own_format(options, format, opened[0]))
-    return run_export(*opened, ref, chosen, runner)
+    with PrefectRunner(concurrency, get_run_logger()) as runner:
+        return run_export(*opened, ref, chosen, runner)
 
 
 def run_export_flow(
@@ -184,15 +195,19 @@ def run_export_flow(
     """Run `export_repo` in this process, with credentials that Prefect's server never sees.
 
     Where no server is configured, Prefect's embedded one starts, and gets the time that it needs.
-    Raises what `prefect_freight.exporting.export` raises.
+    Raises what `prefect_freight.exporting.export` raises, and `ServerError` where the server that
+    is configured does not answer.
     """
     refuse_credentials(source)
     refuse_credentials(destination)
     # A block passed as an object stays in this process; Prefect stores its fields masked.
     given_source = source_block(source, source_config) if source_config else source
     given_destination = ObjectStore.from_config(destination, config) if config else destination
-    with temporary_settings(
-        set_defaults={PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_S}
+    with (
+        temporary_settings(
+            set_defaults={PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_S}
+        ),
+        asking_server(),
     ):
         report: ExportReport = export_repo(given_source, given_destination, **options)
         return report

@@ -1,7 +1,8 @@
 """What the parameters of a flow name, opened: a block, a reference to a saved one, or a URL."""
 
 from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore
-from prefect_freight.blocks.references import SCHEME, load_reference
+from prefect_freight.blocks.references import load_reference
+from prefect_freight.blocks.store_credentials import SCHEME
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError
 from prefect_freight.sources import Source

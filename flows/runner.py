@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any, Self, cast
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
@@ -11,6 +12,7 @@ from prefect.runtime import flow_run
 from prefect.utilities.annotations import quote
 
 from prefect_freight import tasks
+from prefect_freight.errors import FreightError
 from prefect_freight.events import (
     Ended,
     Event,
@@ -23,7 +25,7 @@ from prefect_freight.events import (
     UnitEnded,
     tolerant,
 )
-from prefect_freight.flows.progress import Progress, unimportant
+from prefect_freight.flows.progress import Following, Progress, unimportant
 from prefect_freight.flows.summary import (
     artifact_key,
     plan_text,
@@ -31,7 +33,8 @@ from prefect_freight.flows.summary import (
     summary_line,
     summary_markdown,
 )
-from prefect_freight.model import Job, Outcome, Unit
+from prefect_freight.model import Job, Outcome, Plan, Unit
+from prefect_freight.plan.report import marker_text
 from prefect_freight.sources import Source
 from prefect_freight.stores import Store
 
@@ -44,13 +47,22 @@ class PrefectRunner:
 
     def __init__(self, concurrency: int, log: Logger) -> None:
         self._concurrency, self._log = concurrency, log
-        self._under_way: dict[PrefectFuture[Outcome], tasks.Attempts] = {}
+        self._under_way: dict[PrefectFuture[Outcome], tuple[Unit, tasks.Attempts]] = {}
+        self._ended = Outcome()
+        self._tally: tasks.Tally | None = None
         self._progress: Progress | None = None
+        self._following: Following | None = None
         self._listener = tolerant(self._show, log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._unfollow()
 
     def step[**P, T](self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the task that has the step's name."""
-        task = cast("Callable[..., T]", getattr(tasks, step.__name__))
+        task = cast("Callable[..., T]", self._task(step.__name__, args))
         # Quoted: or Prefect would look for futures in all of them, and the manifest of 8,000 arrays
         # takes it 1.6 s.
         quoted = {name: quote(value) for name, value in kwargs.items()}
@@ -64,6 +76,7 @@ class PrefectRunner:
         abreast = WORKERS if units[0].round.any_order else 1
         workers = min(abreast, self._concurrency, len(units))
         groups = [units] if workers > 1 else [(unit,) for unit in units]
+        self._tally = tasks.Tally(destination, job, units)
         for group in groups:
             futures = [self._submit(source, destination, job, unit, workers) for unit in group]
             for future in as_completed(futures):
@@ -77,9 +90,12 @@ class PrefectRunner:
             return None if deadline is None else max(0.0, deadline - time.monotonic())
 
         # All are told before any is waited for, or the last would move on meanwhile.
-        for attempts in self._under_way.values():
+        for _, attempts in self._under_way.values():
             attempts.stop_soon()
-        ends = [attempts.stop(left_s()) for attempts in self._under_way.values()]
+        ends = [attempts.stop(left_s()) for _, attempts in self._under_way.values()]
+        # Units elsewhere cannot be stopped, and are not asked for either: their store may be what
+        # has failed. What was seen of them last is what is known.
+        ends.append(self._elsewhere())
         self._under_way.clear()
         return sum(ends, Outcome())
 
@@ -96,18 +112,24 @@ class PrefectRunner:
                 self._opened(job)
             case Planned(job, plan):
                 self._log.info("Manifest: %s", plan_text(plan))
-                self._progress = Progress(job, plan, self._log)
-                self._progress.show(Outcome())
+                self._planned(job, plan)
             case StepStarted(text):
                 self._log.info("%s", text)
-            case UnitEnded(total) if self._progress:
-                self._progress.show(total)
+            case UnitEnded(total):
+                self._ended = total
             case Notice(text):
                 self._log.warning("%s", text)
             case Ended():
-                self._ended(event)
+                self._end(event)
             case _:
                 pass  # Prefect says itself which task began and ended
+
+    @staticmethod
+    def _task(name: str, args: tuple[Any, ...]) -> Any:
+        if name == "finish":
+            _, job, *_ = args
+            return tasks.finish_of(job)
+        return getattr(tasks, name)
 
     def _submit(
         self, source: Source, destination: Store, job: Job, unit: Unit, workers: int
@@ -122,7 +144,7 @@ class PrefectRunner:
             open_batches=tasks.OPEN_BATCHES // workers,
             attempts=attempts,
         )
-        self._under_way[future] = attempts
+        self._under_way[future] = unit, attempts
         return future
 
     def _take(self, future: PrefectFuture[Outcome]) -> Outcome:
@@ -141,16 +163,47 @@ class PrefectRunner:
 
     def _opened(self, job: Job) -> None:
         with unimportant(self._log, "tags"), get_client(sync_client=True) as client:
-            client.update_flow_run(flow_run.id, tags=[*flow_run.tags, *run_tags(job)])
+            client.update_flow_run(flow_run.id, tags=run_tags(flow_run.tags, job))
         if job.already_whole:
             self._log.info("A whole copy of this snapshot lies at %s already", job.destination)
 
-    def _ended(self, event: Ended) -> None:
+    def _planned(self, job: Job, plan: Plan) -> None:
+        self._unfollow()
+        self._ended = Outcome()
+        self._progress = Progress(job, plan, self._log)
+        self._following = Following(self._progress, self._so_far, self._log)
+
+    def _so_far(self) -> Outcome:
+        """Return what all units have come to up to now; from any thread."""
+        units = list(self._under_way.copy().values())
+        here = [done for _, attempts in units if (done := attempts.so_far) is not None]
+        # Where a task runner has processes of its own, none of them is begun here.
+        if units and not here and self._tally:
+            with suppress(FreightError):  # the next look may be answered
+                self._tally.look()
+        return sum(here, self._ended) + self._elsewhere()
+
+    def _elsewhere(self) -> Outcome:
+        """Return what was recorded of units under way in other processes, when it was looked at."""
+        units = list(self._under_way.copy().values())
+        if self._tally is None or any(attempts.so_far is not None for _, attempts in units):
+            return Outcome()
+        return self._tally.of(unit for unit, _ in units)
+
+    def _unfollow(self) -> None:
+        if self._following:
+            self._following.end()
+        self._following = None
+
+    def _end(self, event: Ended) -> None:
+        self._unfollow()
+        if self._progress:
+            self._progress.show(event.outcome, last=True)
         report = event.report
         if report.whole:
             self._log.info("Whole: %s says so", report.marker)
         else:
-            self._log.error("Not whole: %s (see %s)", event.reason, report.marker)
+            self._log.error("Not whole: %s (%s)", event.reason, marker_text(report))
         with unimportant(self._log, "summary artifact"):
             create_markdown_artifact(
                 summary_markdown(report, event.outcome, event.reason),

@@ -2,9 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from prefect_freight.flows.markdown import cell, code, table
 from prefect_freight.model import EVERYTHING, ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
 from prefect_freight.plan.selection import to_text
@@ -12,7 +13,6 @@ from prefect_freight.plan.selection import to_text
 MAX_FAILURES_SHOWN = 20
 MAX_NAME = 40
 MAX_SLUG = 80
-MAX_CELL = 300
 
 
 def short_name(place: str) -> str:
@@ -51,16 +51,22 @@ def artifact_key(prefix: str, place: str) -> str:
     return f"{prefix}-{slug}"
 
 
-def run_tags(job: Job) -> list[str]:
-    """Return what runs are looked up by."""
-    return [f"format:{job.options.format.value}", f"snapshot:{job.snapshot.id}"]
+def run_tags(tags: Iterable[str], job: Job) -> list[str]:
+    """Return a run's tags with those that it is looked up by: its format and its snapshot.
+
+    Those that an earlier attempt at the same run had set are replaced, since by now the ref may
+    name another snapshot.
+    """
+    own = {"format": job.options.format.value, "snapshot": job.snapshot.id}
+    others = [tag for tag in tags if tag.partition(":")[0] not in own]
+    return [*dict.fromkeys(others), *(f"{name}:{value}" for name, value in own.items())]
 
 
 def plan_text(plan: Plan) -> str:
     """Return what is going to be moved, as a line."""
     return (
         f"{plan.objects:,} objects, {format_bytes(plan.bytes)}, of "
-        f"{' and '.join(f'{n} {name}' for name, n in plan.totals.items())}, "
+        f"{' and '.join(f'{n:,} {name}' for name, n in plan.totals.items())}, "
         f"in {len(plan.units)} units"
     )
 
@@ -70,12 +76,20 @@ def progress_percent(done_objects: int, plan: Plan) -> float:
     return min(100.0, 100.0 * done_objects / plan.objects) if plan.objects else 100.0
 
 
-def progress_text(done_objects: int, plan: Plan, moved_bytes: int, seconds: float) -> str:
-    """Return how far an export is, as a line; `moved_bytes` took `seconds`."""
-    return (
-        f"{done_objects:,} of {plan.objects:,} objects done, {format_bytes(moved_bytes)} moved, "
-        f"{format_rate(moved_bytes, seconds)}"
+def progress_text(outcome: Outcome, plan: Plan, seconds: float, *, ended: bool = False) -> str:
+    """Return how far an export is after some seconds, as a line.
+
+    Unless it has ended there, well or not, with the time that is left.
+    """
+    text = (
+        f"{outcome.done:,} of {plan.objects:,} objects done, {format_bytes(outcome.bytes)} moved, "
+        f"{format_rate(outcome.bytes, seconds)}"
     )
+    if ended:
+        return text
+    # What an earlier run had moved took no time, and tells nothing of what is left.
+    now, left = outcome.transferred + outcome.deleted, plan.objects - outcome.done
+    return f"{text}, {format_duration(left * seconds / now)} left" if now and left > 0 else text
 
 
 def summary_line(report: ExportReport) -> str:
@@ -97,22 +111,22 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
         ("Objects failed", f"{report.objects_failed:,}"),
         ("Objects not begun", f"{report.objects_not_begun:,}"),
         ("Verified by", report.verified),
-        ("Source", _code(report.source)),
-        ("Ref", _code(report.ref)),
-        ("Snapshot", _code(report.snapshot)),
-        ("Difference to", _code(report.base_snapshot) if report.base_snapshot else "nothing: all"),
-        ("Destination", _code(report.destination)),
+        ("Source", code(report.source)),
+        ("Ref", code(report.ref)),
+        ("Snapshot", code(report.snapshot)),
+        ("Difference to", code(report.base_snapshot) if report.base_snapshot else "nothing: all"),
+        ("Destination", code(report.destination)),
         ("Format", report.format),
-        *([("Selection", _code(to_text(report.selection)))] if is_part else []),
-        ("Marker", _code(report.marker)),
+        *([("Selection", code(to_text(report.selection)))] if is_part else []),
+        ("Marker", code(report.marker) if report.marker else "none: it could not be written"),
     ]
-    parts = [f"# Export of {_code(report.ref)}", f"{state}.", _table(("Stat", "Value"), rows)]
+    parts = [f"# Export of {code(report.ref)}", f"{state}.", table(("Stat", "Value"), rows)]
     if reason:
-        parts.insert(2, f"> {_cell(reason)}")
+        parts.insert(2, f"> {cell(reason)}")
     if outcome.failures:
         parts += ["## What failed", _failures(outcome)]
-    if report.notes:
-        parts += ["## Notes", "\n".join(f"- {_cell(note)}" for note in report.notes)]
+    if notes := [note for note in report.notes if note != reason]:
+        parts += ["## Notes", "\n".join(f"- {cell(note)}" for note in notes)]
     if not report.whole:
         parts.append("Run the same export again: it moves only what is missing.")
     return "\n\n".join(parts) + "\n"
@@ -121,25 +135,8 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
 def _failures(outcome: Outcome) -> str:
     # An artifact is read by people and held in Prefect's database, where megabytes hurt.
     shown = outcome.failures[:MAX_FAILURES_SHOWN]
-    rows = [(_code(f.key), f.action.value, f.message) for f in shown]
+    rows = [(code(f.key), f.action.value, f.message) for f in shown]
     more = outcome.failed - len(rows)
     named = "them all" if not outcome.unnamed else f"the first {len(outcome.failures):,}"
     more_text = f"\n\nand {more:,} more; the marker lists {named}" if more else ""
-    return _table(("Object", "Operation", "Error"), rows) + more_text
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Return text that ends neither its cell nor its line."""
-    # A message may hold what a server said: lines and bars of its own would break the table.
-    one_line = " ".join(text.split())
-    short = one_line if len(one_line) <= MAX_CELL else one_line[: MAX_CELL - 1] + "…"
-    return short.replace("|", "\\|")
-
-
-def _code(text: str) -> str:
-    return f"`{text.replace('`', "'")}`"
+    return table(("Object", "Operation", "Error"), rows) + more_text

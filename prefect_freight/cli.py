@@ -23,6 +23,18 @@ EMBEDDED_SERVER = {
 FORMATS = ("zarr2", "zarr3", "objects", "zarr3alpha")
 
 
+def _check_bandwidth(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    from prefect_freight.errors import InputError
+    from prefect_freight.limits import parse_bandwidth
+
+    try:
+        if given is not None:
+            parse_bandwidth(given)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from None
+    return given
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="prefect-freight")
 def cli() -> None:
@@ -136,6 +148,18 @@ def cli() -> None:
     "--source-config has its credentials), through lakeFS's S3 gateway, by presigned addresses, or "
     "its REST interface.  [default: the first that is offered of bucket, gateway, rest]",
 )
+@click.option(
+    "--bandwidth",
+    metavar="BYTES",
+    callback=_check_bandwidth,
+    help="Read, and put, at most so many bytes a second: 50M, or 50Mi in powers of 1024.",
+)
+@click.option(
+    "--rate-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Send at most so many requests a second, to SOURCE and DESTINATION together.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--flow", is_flag=True, help="Run as a Prefect flow.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -227,7 +251,7 @@ def verify(
         click.get_current_context().exit(FAILED)
 
 
-@cli.command()
+@cli.command(epilog=examples("prune"))
 @click.argument("destination")
 @click.option(
     "--keep",
@@ -273,6 +297,7 @@ def register(file: str) -> None:
     """Save the blocks that the YAML file FILE describes to the Prefect server."""
     from prefect_freight.blocks.register import register_file
 
+    _tell_of_server()
     for reference in register_file(file):
         click.echo(reference)
 
@@ -311,6 +336,8 @@ def main() -> NoReturn:
         if isinstance(error, IncompleteError) and error.report and "--json" in sys.argv:
             _show(error.report, as_json=True)
         click.echo(f"Error: {error}", err=True)
+        if isinstance(error, IncompleteError) and error.report:
+            _tell_more(error.report)
         # A configuration that cannot be used is told like a wrong option: nothing was tried.
         status = WRONG_USAGE if isinstance(error, ConfigError) else FAILED
     _exit(status)
@@ -354,8 +381,9 @@ def _export_here(source: str, destination: str, **options: Any) -> "ExportReport
 
 
 def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) -> None:
-    from prefect_freight.console import open_display, print_preview
+    from prefect_freight.console import open_display
     from prefect_freight.exporting import dry_run
+    from prefect_freight.previews import print_preview
 
     # The others decide how objects are moved, and none is.
     names = ["ref", "from_ref", "rounds", "format", "on_existing", "prune"]
@@ -377,6 +405,7 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
 def _export_as_flow(source: str, destination: str, **options: Any) -> "ExportReport":
     from prefect_freight.flows.export import run_export_flow
 
+    _tell_of_server()
     return run_export_flow(source, destination, **options)
 
 
@@ -386,7 +415,24 @@ def _resolved(place: str) -> Any:
         return place
     from prefect_freight.blocks.references import load_reference
 
+    _tell_of_server()
     return load_reference(place).open()
+
+
+def _tell_more(report: "ExportReport") -> None:
+    """Print what an error of an export that began does not say, on standard error."""
+    from prefect_freight.plan.report import marker_text
+
+    for note in (*report.notes, marker_text(report)):
+        click.echo(f"note: {note}", err=True)
+
+
+def _tell_of_server() -> None:
+    """Say so where Prefect starts a server by itself: what is stored is not where others look."""
+    from prefect_freight.blocks.server import temporary_server
+
+    if text := temporary_server():
+        click.echo(f"note: {text}.", err=True)
 
 
 def _show(report: "ExportReport", *, as_json: bool) -> None:

@@ -18,21 +18,29 @@ from rich.table import Table
 from prefect_freight.control.runs import Run
 from prefect_freight.control.status import RunStatus, Status
 from prefect_freight.events import Event, Moved, Notice, Planned, StepEnded, StepStarted
-from prefect_freight.model import EVERYTHING, ExportReport, Preview, Selection
-from prefect_freight.plan.numbers import format_bytes, format_duration, format_rate, summary_rows
-from prefect_freight.plan.selection import to_text
+from prefect_freight.model import EVERYTHING, ExportReport
+from prefect_freight.plan.numbers import (
+    format_bytes,
+    format_duration,
+    format_objects,
+    format_rate,
+    summary_rows,
+)
+from prefect_freight.plan.selection import to_text, with_selected
 from prefect_freight.pruning import Pruning
 from prefect_freight.verifying import Verification
 
 REFRESH_S = 0.1
+BESIDE = 14
+"""Columns of a live line that are not text: the spinner, gaps, and a short bar."""
 WHOLE = "is whole"
 PLAIN_LINE_EVERY_S = 10.0
 LEAVE_WITHIN_S = 2.0
 """How long what was told last has to be shown at the end."""
+TABLE_EDGES = 7
+"""Columns of a table of two columns that are not text."""
 NARROW = 120
 """Columns below which a table of runs would fold the ids that people copy."""
-WIDE = 160
-"""Columns of a table that goes to a file or another program."""
 
 
 class Progressing:
@@ -46,6 +54,8 @@ class Progressing:
 
     def planned(self, event: Planned) -> None:
         """Take what is to be moved."""
+        # Anew: a copy that was found unsound is planned, and moved, a second time.
+        self.objects = self.bytes = 0
         self.total_objects, self.total_bytes = event.objects, event.bytes
         self._began = self._clock()
 
@@ -55,18 +65,19 @@ class Progressing:
             self.objects += event.objects
             self.bytes += event.bytes
 
-    def text(self) -> str:
-        """Return objects, bytes, rate and time left."""
+    def text(self, room: int = 1000) -> str:
+        """Return objects, bytes, rate and time left: as much of it as `room` characters hold."""
         seconds = self._clock() - self._began if self._began is not None else 0.0
         done = self.objects / self.total_objects if self.total_objects else 0.0
         left = f"{format_duration(seconds / done - seconds)} left" if done else ""
         # What is left of a plan that is done is the verification, whose time nobody knows.
         left = "" if done >= 1 else left
-        return (
-            f"{self.objects}/{self.total_objects} objects  "
-            f"{format_bytes(self.bytes)}/{format_bytes(self.total_bytes)}  "
-            f"{format_rate(self.bytes, seconds)}  {left}"
-        )
+        objects = f"{self.objects:,}/{self.total_objects:,} objects"
+        size = f"{format_bytes(self.bytes)}/{format_bytes(self.total_bytes)}"
+        rate = format_rate(self.bytes, seconds)
+        ways = ((objects, size, rate, left), (objects, rate, left), (objects, left), (objects,))
+        texts = ["  ".join(filter(None, way)) for way in ways]
+        return next((text for text in texts if len(text) <= room), texts[-1])
 
 
 class LiveDisplay:
@@ -84,6 +95,7 @@ class LiveDisplay:
         )
         self._bar: TaskID | None = None
         self._drawn_at = 0.0
+        self._text = ""
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -122,8 +134,10 @@ class LiveDisplay:
     def _draw(self, text: str | None = None) -> None:
         self._drawn_at = time.monotonic()
         total = self._count.total_objects or None
+        self._text = text or self._text
         if self._bar is not None:
-            counts = self._count.text() if total else ""
+            room = self._console.width - len(self._text) - BESIDE
+            counts = self._count.text(room) if total else ""
             self._progress.update(
                 self._bar,
                 total=total,
@@ -223,52 +237,11 @@ def open_display() -> Aside:
     return Aside(LiveDisplay(console) if console.is_terminal else PlainLines())
 
 
-def print_preview(preview: Preview) -> None:
-    """Print what an export would do on standard output."""
-    console = Console()
-    base = f", the difference to {preview.base_snapshot}" if preview.base_snapshot else ""
-    title = f"Would export {preview.source} at {preview.ref} (snapshot {preview.snapshot})"
-    title += _selected(preview.selection) + base
-    console.print(f"{title} to {preview.destination}", highlight=False, soft_wrap=True)
-    if preview.finished:
-        console.print("A whole copy of it lies there already: nothing to do.", highlight=False)
-        return
-    for kind, counted in (("Round", preview.rounds), ("Array or group", preview.nodes)):
-        table = Table()
-        for name in (kind, "Puts", "Data", "Deletes"):
-            table.add_column(name, justify="left" if name == kind else "right")
-        for name, n in counted.items():
-            if n["puts"] or n["deletes"]:
-                table.add_row(
-                    name or "/", str(n["puts"]), format_bytes(n["bytes"]), str(n["deletes"])
-                )
-        console.print(table)
-    console.print(
-        f"{preview.kept} more objects of these are there already. "
-        f"About {preview.put_requests} PUT requests. Nothing was written.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for note in preview.notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True)
-    for key in preview.replaced_keys:
-        console.print(f"would replace {key}", highlight=False, soft_wrap=True, markup=False)
-    if preview.replaced > len(preview.replaced_keys):
-        more = preview.replaced - len(preview.replaced_keys)
-        console.print(f"and {more} more", highlight=False)
-
-
 def print_status(status: Status) -> None:
     """Print the exports that a destination has seen on standard output."""
     console = Console()
-    # Else rich takes 80 columns for a file, and folds what a script wants to find in a line.
-    if not console.is_terminal:
-        console = Console(width=WIDE)
     console.print(f"Exports at {status.destination}", highlight=False, soft_wrap=True)
-    if not status.runs:
-        console.print("None.", highlight=False)
-        return
-    if console.width < NARROW:
+    if console.width < NARROW or not console.is_terminal:
         _print_runs(console, status.runs)
     else:
         console.print(_runs_table(status.runs))
@@ -283,11 +256,12 @@ def print_pruning(pruning: Pruning) -> None:
     """Print what was removed, or would be, on standard output, a line per run."""
     for one in pruning.found:
         what = "" if one.recorded else ", left by a run without a record"
-        print(f"{one.area}: {one.objects} objects, {format_bytes(one.bytes)}{what}")  # noqa: T201
+        print(f"{one.area}: {format_objects(one.objects)}, {format_bytes(one.bytes)}{what}")  # noqa: T201
     done = "Removed" if pruning.removed else "Would remove"
+    runs = "1 run" if len(pruning.found) == 1 else f"{len(pruning.found):,} runs"
     print(  # noqa: T201 - the command line's own output
-        f"{done} the records of {len(pruning.found)} runs at {pruning.destination}: "
-        f"{pruning.objects} objects, {format_bytes(pruning.bytes)}."
+        f"{done} the records of {runs} at {pruning.destination}: "
+        f"{format_objects(pruning.objects)}, {format_bytes(pruning.bytes)}."
     )
 
 
@@ -308,7 +282,7 @@ def _runs_table(runs: Sequence[RunStatus]) -> Table:
 
 
 def _print_runs(console: Console, runs: Sequence[RunStatus]) -> None:
-    """Print lines, which a narrow terminal breaks where it likes, as no table is readable there."""
+    """Print lines, for narrow terminals, files and other programs, where no table is readable."""
     for run_status in runs:
         run = run_status.run
         current = ", current" if run_status.is_current else ""
@@ -322,10 +296,6 @@ def _print_runs(console: Console, runs: Sequence[RunStatus]) -> None:
             *([f"  {to_text(run.selection)}"] if run.selection != EVERYTHING else []),
         ):
             console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def _selected(selection: Selection) -> str:
-    return f" with {to_text(selection)}" if selection != EVERYTHING else ""
 
 
 def _progress(run_status: RunStatus) -> str:
@@ -351,34 +321,41 @@ def print_verification(verification: Verification) -> None:
     for note in verification.notes:
         print(f"note: {note}")  # noqa: T201
     copy = f"the copy of {verification.ref} (snapshot {verification.snapshot})"
-    copy += _selected(verification.selection)
+    copy += with_selected(verification.selection)
     unchecked = verification.differences.unchecked
-    whole = f"is whole, but for {unchecked} objects that were never checked" if unchecked else WHOLE
+    whole = (
+        f"{WHOLE}, but for {format_objects(unchecked)} that were never checked"
+        if unchecked
+        else WHOLE
+    )
     verdict = whole if verification.whole else "is not whole"
     # They are told and change no verdict: `merge` lets others write beside the copy.
     beside = verification.differences.foreign
-    others = f" Beside it lie {beside:,} objects that are not ours." if beside else ""
+    others = f" Not ours, beside it: {format_objects(beside)}." if beside else ""
     print(f"By {verification.level}, {copy} at {verification.destination} {verdict}.{others}")  # noqa: T201
     if verification.cure:
         print(verification.cure)  # noqa: T201
 
 
 def print_summary(report: ExportReport) -> None:
-    """Print the summary of an export on standard output: a table on a terminal, else lines."""
+    """Print the summary of an export on standard output: a table where one fits, else lines."""
     console = Console()
-    title = f"Export summary for {report.source}"
-    if not console.is_terminal:
-        console.print(title, highlight=False, soft_wrap=True)
-        for name, value in _rows(report):
-            console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"Export summary for {report.source}", highlight=False, soft_wrap=True)
+    rows = _rows(report)
+    # Marker and snapshot are what people copy: a table that folds them is worse than none. A path
+    # may be longer than any terminal.
+    longest_value = max(len(value) for name, value in rows if name != "Copy")
+    longest_name = max(len(name) for name, _ in rows)
+    if console.is_terminal and longest_name + longest_value + TABLE_EDGES <= console.width:
+        table = Table()
+        table.add_column("Stat")
+        table.add_column("Value", overflow="fold")
+        for name, value in rows:
+            table.add_row(name, value)
+        console.print(table)
         return
-    console.print(title, highlight=False, soft_wrap=True)
-    table = Table()
-    table.add_column("Stat")
-    table.add_column("Value")
-    for name, value in _rows(report):
-        table.add_row(name, value)
-    console.print(table)
+    for name, value in rows:
+        console.print(f"{name}: {value}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _rows(report: ExportReport) -> list[tuple[str, str]]:
@@ -386,6 +363,7 @@ def _rows(report: ExportReport) -> list[tuple[str, str]]:
         ("Copy", report.destination),
         ("Snapshot", f"{report.snapshot} ({report.ref}), as {report.format}"),
         *([("Selection", to_text(report.selection))] if report.selection != EVERYTHING else []),
+        ("Difference to", report.base_snapshot or "nothing: all of it"),
         ("Marker", report.marker),
     ]
     more = {

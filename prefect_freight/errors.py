@@ -12,12 +12,14 @@ The tree::
     │       └── OccupiedError    what is not ours lies where the copy is to be
     ├── AccessError              fix the credentials, the bucket or the permissions
     │   └── NoSuchBucketError
+    ├── ServerError              start Prefect's server, or correct its address
     ├── NotFoundError            an object that must be there is not
     ├── LockedError              another export is under way; wait until it has ended
     ├── StorageFullError         make room and run the same command again
     ├── TransientError           try again
     │   └── ExhaustedError       tried again already, a few times
-    │       └── UnavailableError the store did not answer for as long as it was waited for
+    │       ├── UnavailableError the store did not answer for as long as it was waited for
+    │       └── EndedError       it was never tried: the export had ended
     ├── IncompleteError          the export stopped; run the same command again
     │   └── UnsoundError         what it relied on is missing: all must be copied again
     ├── IntegrityError           what lies at the destination is not what was written
@@ -93,6 +95,12 @@ class NoSuchBucketError(AccessError):
     kind: ClassVar[str] = "no-such-bucket"
 
 
+class ServerError(FreightError):
+    """Prefect's server does not answer at its address."""
+
+    kind: ClassVar[str] = "prefect-server"
+
+
 class NotFoundError(FreightError):
     """An object that must exist does not."""
 
@@ -125,6 +133,10 @@ class UnavailableError(ExhaustedError):
     """The store did not answer anybody for as long as it was to be waited for."""
 
     kind: ClassVar[str] = "unavailable"
+
+
+class EndedError(ExhaustedError):
+    """The export ended before this was asked of the store, which knows nothing of it."""
 
 
 class IncompleteError(FreightError):

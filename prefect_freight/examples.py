@@ -13,6 +13,10 @@ _EXAMPLES = {
         "freight verify /data/weather.zarr",
         "freight verify s3://plain/weather.zarr --config plain.yaml --source s3://lake/weather",
     ),
+    "prune": (
+        "freight prune /data/weather.zarr --dry-run",
+        "freight prune s3://plain/weather.zarr --config plain.yaml --keep 3",
+    ),
     "register": (
         "freight blocks register blocks.yaml",
         "PREFECT_API_URL=http://127.0.0.1:4200/api freight blocks register blocks.yaml",

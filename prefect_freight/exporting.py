@@ -6,7 +6,7 @@ nowhere else. Each step is a function of small picklable arguments, in a module 
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import PurePath
 
@@ -52,7 +52,9 @@ from prefect_freight.model import (
     VerifyLevel,
 )
 from prefect_freight.options import checksummed, plan_options, with_own_format
+from prefect_freight.plan.numbers import format_objects
 from prefect_freight.plan.phases import Phases
+from prefect_freight.plan.report import why_not_whole
 from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
@@ -62,12 +64,14 @@ from prefect_freight.steps.finish import fail, finish, mark_again, report_alread
 from prefect_freight.steps.open_job import look_at_job, open_job
 from prefect_freight.steps.preview import preview
 from prefect_freight.steps.resolve import resolve
+from prefect_freight.steps.take_lock import require_lock, take_lock
 from prefect_freight.steps.verify_copy import verify_copy
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 from prefect_freight.threads import aside
 from prefect_freight.waits import Waits
+from prefect_freight.withdrawal import View
 
 ROUND_TEXT = {
     Round.WITHDRAW: "Taking changed arrays out of view",
@@ -98,7 +102,7 @@ def run_export(
     ours (an interrupt). An interrupt has a few seconds for that (`prefect_freight.grace`), whatever
     the stores do, since nothing here waits for one in the caller's thread.
     """
-    waits = Waits(source, checksummed(destination, options), options.retry_for, runner.tell)
+    waits = Waits(source, checksummed(destination, options), options, runner.tell)
     source, destination = waits.source, waits.destination
     snapshot = runner.step(resolve, source, ref)
     runner.tell(Resolved(snapshot))
@@ -106,12 +110,17 @@ def run_export(
     runner.tell(Opened(job))
     if job.already_whole and job.is_marked:
         return _already_whole(destination, job, runner)
-    with hold_lock(waits.unwaiting, runner.tell, lease=lease) as lock:
+
+    def in_a_step(take: Callable[[], None]) -> None:
+        runner.step(take_lock, take)
+
+    with hold_lock(waits.unwaiting, runner.tell, take=in_a_step, lease=lease) as lock:
         destination = waits.hold(lock)  # all that is written from here on is written under it
         # Looked at again: another export may have ended between the look and the lock.
         job = runner.step(open_job, source, destination, snapshot, options)
         if job.already_whole:
-            aside(partial(mark_again, destination, job))
+            if not job.is_marked:
+                runner.step(mark_again, destination, job)
             return _already_whole(destination, job, runner)
         try:
             return _Attempt(waits, job, runner, lock).run()
@@ -123,7 +132,7 @@ def run_export(
 
 
 def _already_whole(destination: Store, job: Job, runner: Runner) -> ExportReport:
-    report = aside(partial(report_already_whole, destination, job))
+    report = runner.step(report_already_whole, destination, job)
     runner.tell(Ended(report, Outcome()))
     return report
 
@@ -137,6 +146,7 @@ class _Attempt:
         self._runner, self._lock = runner, lock
         self._manifest: Manifest | None = None
         self._plan: Plan | None = None
+        self._view: View | None = None
         self._total = Outcome()
 
     def run(self) -> ExportReport:
@@ -159,34 +169,47 @@ class _Attempt:
         source, destination, job, runner = self._source, self._destination, self._job, self._runner
         manifest = self._manifest = runner.step(write_manifest, source, destination, job)
         plan = self._plan = runner.step(compute_diff, destination, job, manifest)
+        view = self._view = aside(partial(View, destination, job, plan, runner.tell))
         runner.tell(Planned(job, plan))
         for round_ in Round:
             if plan.of(round_):
                 text = ROUND_TEXT[round_]
+                view.before(round_)
                 runner.tell(StepStarted(text))
                 for units in plan.phases(round_):
                     self._move(units)
                 runner.tell(StepEnded(text))
+                view.after(round_)
                 settle(job, plan, round_)
         differences = runner.step(verify_copy, source, destination, job)
         # Or a marker would vouch for what another export is changing already.
-        self._lock.check()
-        return runner.step(finish, destination, job, plan, self._total, differences)
+        self._check_lock()
+        return runner.step(finish, destination, job, view.noted(plan), self._total, differences)
 
     def _move(self, units: tuple[Unit, ...]) -> None:
         """Move the units of a phase; raises unless all of it is done."""
         phase = Outcome()
-        self._lock.check()
+        self._check_lock()
         for outcome in self._runner.move(self._source, self._destination, self._job, units):
             phase += outcome
             self._total += outcome
             self._runner.tell(UnitEnded(self._total))
-            self._lock.require()  # or the objects that it kept from moving would be the reason
             if outcome.gave_up:
+                # If the lock is lost, or the objects that it kept from moving would be the reason.
+                self._require_lock()
                 break  # the store is gone or full: no other unit is begun
-            self._lock.check()
+            self._check_lock()
         # Planned equals done, or nothing that vouches for it is published.
         require_done(units, phase)
+
+    def _check_lock(self) -> None:
+        if self._lock.lost():
+            self._require_lock()
+
+    def _require_lock(self) -> None:
+        # Only then a step: one that looks each time would be one a unit, all of them well.
+        if self._lock.is_lost:
+            self._runner.step(require_lock, self._lock)
 
     def _fail(self, error: BaseException) -> ExportReport:
         grace = Grace(error)
@@ -197,12 +220,14 @@ class _Attempt:
         # up, see `Lock.release`.)
         self._total += self._runner.stop(grace.left_s(0.5))
         locked = not self._lock.lost(grace.left_s(0.6))
-        record = partial(fail, self._destination, self._job, self._plan, self._total, error)
+        plan = self._view.noted(self._plan) if self._plan and self._view else self._plan
+        record = partial(fail, self._destination, self._job, plan, self._total, error)
         report = grace.spend(
             partial(record, locked=locked), 0.9, otherwise=partial(record, locked=False)
         )
         if not isinstance(error, UnsoundError):  # which is not the end yet
-            ended = Ended(report, self._total, str(error) or type(error).__name__)
+            reason = why_not_whole(error, self._plan, self._total)
+            ended = Ended(report, self._total, reason)
             grace.spend(partial(self._runner.tell, ended), 1.0, otherwise=lambda: None)
         if grace.is_short:
             self._waits.forbid()  # a step that nobody waits for any more would read on
@@ -218,7 +243,7 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
     """
     if outcome.failures:
         first = outcome.failures[0]
-        more = f" and {outcome.failed - 1} more" if outcome.failed > 1 else ""
+        more = f" and {outcome.failed - 1:,} more" if outcome.failed > 1 else ""
         raise IncompleteError(
             f"could not {first.action} {first.key!r}{more}: {first.message}. What was moved is "
             "recorded; run the same command again to move the rest"
@@ -226,8 +251,8 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
     planned = sum(unit.objects for unit in units)
     if outcome.gave_up or outcome.done < planned:
         raise IncompleteError(
-            f"expected {planned} objects to be done, found {outcome.done}. What was moved is "
-            "recorded; run the same command again to move the rest"
+            f"expected {format_objects(planned)} to be done, found {outcome.done:,}. What was "
+            "moved is recorded; run the same command again to move the rest"
         )
 
 
@@ -259,6 +284,8 @@ def export(
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     retry_for: float = RETRY_FOR_S,
     read_through: str | None = None,
+    bandwidth: str | int | None = None,
+    rate_limit: float | None = None,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
@@ -299,6 +326,9 @@ def export(
     A store that does not answer is waited for, up to `retry_for` seconds since its last answer,
     with a `Notice` at each try. An object that fails while others pass is not.
 
+    At most `bandwidth` bytes a second (`"50M"`) are read, and as many put, and at most `rate_limit`
+    requests a second are sent: see `prefect_freight.limits`.
+
     `on_event` is called in the export's own threads, which wait for it; an error that it raises is
     logged once and stops nothing, an interrupt stops the export. So does one anywhere else, within
     some seconds, though a store or a listener hangs.
@@ -324,6 +354,8 @@ def export(
         keep_runs=keep_runs,
         max_fill_chunks=max_fill_chunks,
         retry_for=retry_for,
+        bandwidth=bandwidth,
+        rate_limit=rate_limit,
         on_event=on_event,
     )
     source, destination = aside(

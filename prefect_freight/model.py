@@ -152,6 +152,10 @@ class Options:
     """Chunks of fill values that may be written out at most."""
     retry_for: float = RETRY_FOR_S
     """Seconds for which a store that does not answer is waited for."""
+    bandwidth: int | None = None
+    """Bytes that may be read, and put, in a second by each process."""
+    rate_limit: float | None = None
+    """Requests that may be sent in a second by each process."""
     selection: Selection = EVERYTHING
     prune: bool = False
     """Delete what lies there and is not of the copy, whoever put it."""
@@ -172,6 +176,8 @@ class Job:
     """Seconds since the epoch."""
     resumed: bool
     """An earlier, unfinished run of the same export left a ledger."""
+    is_planned: bool = False
+    """That run had written down what it does."""
     already_whole: bool = False
     """The copy is whole already: there is nothing to do."""
     is_marked: bool = False
@@ -220,6 +226,18 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Arrays that readers of the copy do not see while their chunks are replaced."""
+
+    arrays: tuple[str, ...] = ()
+    """Their paths."""
+    began_at: float | None = None
+    """Seconds since the epoch; None as long as all are in view."""
+    ended_at: float | None = None
+    """When they were back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a written diff has to do, summed up."""
 
@@ -240,6 +258,7 @@ class Plan:
     """the first thousand of them."""
     known: int = 0
     """Objects that need not be put or deleted, since the ledgers of unfinished exports have it."""
+    withdrawal: Withdrawal = Withdrawal()
 
     def of(self, round_: Round) -> tuple[Unit, ...]:
         """Return the units of one round, in order."""
@@ -341,12 +360,17 @@ class ExportReport:
     verified: str
     """The level of verification that passed: `none` or `sizes`."""
     marker: str
-    """Key of the marker object, `EXPORT_<snapshot>_SUCCESS` or `EXPORT_<snapshot>_FAILURE`."""
+    """Key of the marker object, `EXPORT_<snapshot>_SUCCESS` or `EXPORT_<snapshot>_FAILURE`; empty
+    where none could be written."""
     resumed: bool
     notes: tuple[str, ...] = ()
     """What a reader of the copy ought to know, such as foreign objects that were left in place."""
     objects_not_begun: int = 0
     """Objects that are neither done nor failed, of an export that stopped before their turn."""
+    arrays_withdrawn: tuple[str, ...] = ()
+    """Arrays that readers did not see while they changed;"""
+    seconds_withdrawn: float = 0.0
+    """for how long, up to the end of the export if they are not back."""
     selection: Selection = EVERYTHING
     """What of the snapshot the copy holds."""
 
@@ -373,7 +397,7 @@ class Preview:
     finished: bool
     """A whole copy lies there already, and nothing would be done."""
     rounds: dict[str, dict[str, int]]
-    """Per round: `puts`, `bytes` and `deletes`."""
+    """Per round what is still to be done: `puts`, `bytes` and `deletes`."""
     nodes: dict[str, dict[str, int]]
     """Per array or group with anything to do: `puts`, `bytes` and `deletes`."""
     kept: int
@@ -385,6 +409,8 @@ class Preview:
     """Objects that are not ours and would be put over or deleted;"""
     replaced_keys: tuple[str, ...] = ()
     """the first thousand of them."""
+    recorded: int = 0
+    """Objects that the unfinished export that would be resumed has done; none of the above."""
     selection: Selection = EVERYTHING
     """What of the snapshot would be exported."""
 

@@ -7,6 +7,7 @@ from typing import get_args
 from prefect_freight.errors import InputError
 from prefect_freight.events import Notice, OnEvent, ignore_event
 from prefect_freight.formats.choice import own_format
+from prefect_freight.limits import parse_limits
 from prefect_freight.model import (
     KEEP_RUNS,
     MAX_FILL_CHUNKS,
@@ -39,6 +40,8 @@ def plan_options(
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     retry_for: float = RETRY_FOR_S,
+    bandwidth: str | int | None = None,
+    rate_limit: float | None = None,
     group: str | None = None,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
@@ -81,6 +84,7 @@ def plan_options(
         keep_runs,
         max_fill_chunks,
         retry_for,
+        *parse_limits(bandwidth, rate_limit),
         selection=plan_selection(group, include, exclude, Format(format_)),
         prune=prune,
     )

@@ -14,6 +14,7 @@ import random as _random
 import threading
 import time
 from collections.abc import Callable
+from math import ceil
 
 from prefect_freight.errors import (
     ExhaustedError,
@@ -248,7 +249,7 @@ class Patience:
         if left > 0 and (first or tell):
             said = str(error).rstrip(".")
             stop = "" if said.endswith("?") else "."
-            wait = f"Waiting for {self._url} to answer, for up to {left:.0f} s more"
+            wait = f"Waiting for {self._url} to answer, for up to {ceil(left):,} s more"
             self._tell(f"{said}{stop} {wait}")
         with self._changed:
             while self._answers == answers:
@@ -294,6 +295,6 @@ class Patience:
 
     def _unavailable(self, error: FreightError) -> UnavailableError:
         return UnavailableError(
-            f"{error}. {self._url} was waited for {self._retry_for:.0f} s: run the same command "
+            f"{error}. {self._url} was waited for {self._retry_for:g} s: run the same command "
             "again when it answers, or with a larger --retry-for"
         )

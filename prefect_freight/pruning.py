@@ -7,10 +7,12 @@ from typing import Any
 from prefect_freight.config import StoreConfig
 from prefect_freight.control.clearing import Removable, find_removable, remove
 from prefect_freight.control.lock import hold_lock
+from prefect_freight.control.status import nothing_recorded
 from prefect_freight.errors import InputError
 from prefect_freight.events import OnEvent, ignore_event
-from prefect_freight.model import FORMAT_VERSION
+from prefect_freight.model import CONTROL_AREA, FORMAT_VERSION
 from prefect_freight.stores import Store
+from prefect_freight.stores.pages import list_keys
 from prefect_freight.stores.urls import open_store
 
 
@@ -59,13 +61,17 @@ def prune(
     manifests hold a part of its copy, and of every run since, which may be resumed. So do those of
     the last `keep` runs up to the last whole one. With `dry_run` nothing is removed.
 
-    Raises `InputError` for a negative `keep`; `UnsoundError` if the record of the last whole copy
-    cannot be read, which tells what is needed; `LockedError` if an export is under way.
+    Raises `InputError` for a negative `keep`, and for a place that no export was at;
+    `UnsoundError` if the record of the last whole copy cannot be read, which tells what is needed;
+    `LockedError` if an export is under way.
     """
     if keep < 0:
         raise InputError(f"expected keep of at least 0, found {keep}")
     if isinstance(destination, str | PurePath):
         destination = open_store(str(destination), config)
+    # Before the lock, which would make what is only mistyped.
+    if next(list_keys(destination, f"{CONTROL_AREA}/"), None) is None:
+        raise nothing_recorded(destination)
     if dry_run:
         return Pruning(
             destination.url, removed=False, found=tuple(find_removable(destination, keep))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from prefect_freight.model import Outcome
+from prefect_freight.steps.move_unit import Current
 
 
 class UnitIncompleteError(Exception):
@@ -16,9 +17,9 @@ class UnitIncompleteError(Exception):
 
     def __str__(self) -> str:
         if not self.outcome.failures:
-            return f"stopped when {self.outcome.done} objects were done"
+            return f"stopped when {self.outcome.done:,} objects were done"
         first, more = self.outcome.failures[0], self.outcome.failed - 1
-        others = f" and {more} more" if more else ""
+        others = f" and {more:,} more" if more else ""
         return f"could not {first.action} {first.key!r}{others}: {first.message}"
 
     __repr__ = __str__  # Prefect logs and stores the repr, and a thousand failures are no message
@@ -41,6 +42,8 @@ class Attempts:
         """What all attempts up to now came to together."""
         self._stopped = threading.Event()
         self._under_way = threading.Lock()
+        self._current: Current | None = None
+        self._begun = False
 
     def __reduce__(self) -> tuple[object, ...]:
         return Attempts, ()
@@ -49,8 +52,26 @@ class Attempts:
         """Return what all attempts up to this one came to; `attempt` is told when to stop."""
         # Held while objects move: `stop` waits here for the attempt under way to end.
         with self._under_way:
-            self.outcome = combine(self.outcome, attempt(self._stopped.is_set))
+            self._begun = True
+            try:
+                # What it came to takes the place of what it had come to.
+                again = attempt(self._stopped.is_set)
+            finally:
+                self._current = None
+            self.outcome = combine(self.outcome, again)
             return self.outcome
+
+    def watch(self, current: Current) -> None:
+        """Take what tells how far the attempt under way is."""
+        self._current = current
+
+    @property
+    def so_far(self) -> Outcome | None:
+        """What all attempts have come to up to now; None if none of them was begun here."""
+        if not self._begun:
+            return None
+        current = self._current
+        return combine(self.outcome, current()) if current else self.outcome
 
     def stop_soon(self) -> None:
         """Have the attempt under way begin no further object; none follows."""

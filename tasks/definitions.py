@@ -16,17 +16,22 @@ from collections.abc import Callable
 
 from prefect import get_run_logger, task
 
+from prefect_freight.control.lock import Lock
 from prefect_freight.control.manifest import Manifest
 from prefect_freight.model import ExportReport, Job, Options, Outcome, Plan, Snapshot, Unit
 from prefect_freight.plan.differences import Differences
 from prefect_freight.sources import Source
 from prefect_freight.steps.compute_diff import compute_diff as run_compute_diff
 from prefect_freight.steps.finish import finish as run_finish
+from prefect_freight.steps.finish import mark_again as run_mark_again
+from prefect_freight.steps.finish import report_already_whole as run_report_already_whole
 from prefect_freight.steps.move_unit import OPEN_BATCHES
 from prefect_freight.steps.move_unit import move_unit as run_move_unit
 from prefect_freight.steps.open_job import look_at_job as run_look_at_job
 from prefect_freight.steps.open_job import open_job as run_open_job
 from prefect_freight.steps.resolve import resolve as run_resolve
+from prefect_freight.steps.take_lock import require_lock as run_require_lock
+from prefect_freight.steps.take_lock import take_lock as run_take_lock
 from prefect_freight.steps.verify_copy import verify_copy as run_verify_copy
 from prefect_freight.steps.write_manifest import write_manifest as run_write_manifest
 from prefect_freight.stores import Store
@@ -60,13 +65,31 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     return aside(lambda: run_look_at_job(source, destination, snapshot, options))
 
 
+@task(**STEP, task_run_name="take lock")
+def take_lock(take: Callable[[], None]) -> None:
+    """Take the destination's lock; `hold_lock` gives it up.
+
+    It says what is called to take it::
+
+    with hold_lock(destination, take=take_lock) as lock:
+        ...
+    """
+    run_take_lock(take)
+
+
+@task(**STEP, task_run_name="check lock")
+def require_lock(lock: Lock) -> None:
+    """Fail if it is known that the lock is lost: `export_repo` calls it where that is so."""
+    run_require_lock(lock)
+
+
 @task(**STEP, task_run_name="open destination")
 def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
     """Return the job of this export at this destination, recorded there as begun.
 
     All from here on holds the lock::
 
-        with hold_lock(destination) as lock:
+        with hold_lock(destination, take=take_lock) as lock:
             destination = lock.destination
             job = open_job(source, destination, snapshot, options)
             ...  # and all that is below
@@ -133,6 +156,7 @@ def move_unit(
                 for future in futures:
                     outcome += future.result()
     """
+    attempts = attempts or Attempts()
 
     def attempt(stopped: Callable[[], bool]) -> Outcome:
         return run_move_unit(
@@ -143,9 +167,10 @@ def move_unit(
             threads=threads,
             open_batches=open_batches,
             stopped=stopped,
+            watch=attempts.watch,
         )
 
-    outcome = (attempts or Attempts()).run(attempt)
+    outcome = attempts.run(attempt)
     # Raised, though the outcome says it all: by a failed attempt alone Prefect tries again.
     if outcome.failures or outcome.gave_up or outcome.done < unit.objects:
         raise UnitIncompleteError(outcome)
@@ -175,3 +200,21 @@ def finish(
         report = finish(destination, job, plan, outcome, differences)
     """
     return aside(lambda: run_finish(destination, job, plan, outcome, differences))
+
+
+@task(**STEP, task_run_name="write marker again")
+def mark_again(destination: Store, job: Job) -> None:
+    """Put the marker of a copy that lies there whole and has lost it; the lock is held."""
+    aside(lambda: run_mark_again(destination, job))
+
+
+@task(**STEP, task_run_name="read report")
+def report_already_whole(destination: Store, job: Job) -> ExportReport:
+    """Return the report of an export whose copy lies there whole already.
+
+    Nothing was moved then::
+
+        if job.already_whole:
+            report = report_already_whole(destination, job)
+    """
+    return aside(lambda: run_report_already_whole(destination, job))

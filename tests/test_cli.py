@@ -10,17 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from command import FREIGHT, freight
 from runners import export_at_once
 from servers import S3Server
 
+from prefect_freight.cli import cli
 from prefect_freight.stores.urls import open_store
 
+COMMANDS = sorted(cli.commands.keys() - {"blocks"})
 
-def on_a_terminal(*args: object) -> str:
+
+def on_a_terminal(*args: object, columns: int = 120) -> str:
     """Run with both outputs on a terminal; return what that showed."""
     shown, terminal = pty.openpty()
-    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    env = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40"}
     with subprocess.Popen(
         [FREIGHT, *map(str, args)], stdin=terminal, stdout=terminal, stderr=terminal, env=env
     ):
@@ -47,8 +51,10 @@ def test_an_export_prints_a_summary_and_its_steps_as_plain_lines(
         "Transfer rate",
         "Copy",
         "Snapshot",
+        "Difference to",
         "Marker",
     }
+    assert summary["Difference to"] == "nothing: all of it"
     assert Path(tmp_path / "copy" / summary["Marker"]).is_file()
     steps = done.stderr.splitlines()
     assert steps[0] == "done: Resolving main"
@@ -63,6 +69,16 @@ def test_on_a_terminal_there_are_ticks_a_bar_and_a_table(weather: Path, tmp_path
     assert "objects" in said
     assert "left" in said
     assert "│ Objects transferred │" in said
+
+
+def test_on_a_narrow_terminal_nothing_that_people_copy_is_cut_or_folded(
+    weather: Path, tmp_path: Path
+) -> None:
+    said = on_a_terminal("export", weather, tmp_path / "copy", columns=60)
+    (marker,) = (tmp_path / "copy").glob("EXPORT_*")
+    assert f"Marker: {marker.name}" in said
+    assert "…" not in said.partition("Export summary")[2]  # of what is over soon, it may be
+    assert "left" in said
 
 
 def test_json_is_the_report_alone(weather: Path, tmp_path: Path) -> None:
@@ -119,8 +135,10 @@ def test_wrong_credentials_and_a_missing_bucket_are_told_apart(
     config.write_text(config.read_text().replace(s3.secret_access_key, "wrong-secret"))
     wrong = freight("export", weather, f"s3://{s3.new_bucket()}/copy", "--config", config)
     assert (missing.returncode, wrong.returncode) == (1, 1)
-    assert "there is no bucket 'no-such-bucket'" in missing.stderr
-    assert "SignatureDoesNotMatch" in wrong.stderr
+    said = [done.stderr.splitlines()[-1] for done in (missing, wrong)]
+    assert said[0].startswith(f"Error: there is no bucket 'no-such-bucket' at {s3.endpoint_url}")
+    assert said[1].startswith(f"Error: {s3.endpoint_url} refused the credentials for bucket")
+    assert said[1].endswith("Check secret_access_key")
     assert "wrong-secret" not in wrong.stderr
 
 
@@ -141,7 +159,6 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
 def test_status_lists_every_export_and_says_which_one_lies_there(
     weather: Path, tmp_path: Path
 ) -> None:
-    assert "None" in freight("status", tmp_path / "copy").stdout
     export_at_once(weather, tmp_path / "copy", ref="v1")
     export_at_once(weather, tmp_path / "copy")
     first, second = json.loads(freight("status", tmp_path / "copy", "--json").stdout)["runs"]
@@ -152,9 +169,68 @@ def test_status_lists_every_export_and_says_which_one_lies_there(
     )
     assert (second["run"]["ref"], second["is_current"]) == ("main", True)
     assert second["done"] == second["objects"] > 0
-    shown = freight("status", tmp_path / "copy").stdout
-    assert "current" in shown
-    assert second["run"]["snapshot"] in shown
+    shown = freight("status", tmp_path / "copy").stdout.splitlines()[1:]
+    assert "Run 2, whole, current: main as zarr2" in shown
+    assert f"  snapshot {second['run']['snapshot']}" in shown
+    assert max(map(len, shown)) <= 80  # no table, which no log and no pipe shows well
+
+
+def test_the_summary_of_a_difference_names_what_it_is_the_difference_to(
+    weather: Path, tmp_path: Path
+) -> None:
+    old = export_at_once(weather, tmp_path / "copy", ref="v1")
+    said = freight("export", weather, tmp_path / "copy", "--from-ref", "last").stdout
+    assert f"Difference to: {old.snapshot}\n" in said
+
+
+def test_a_dry_run_of_plain_objects_tells_of_no_arrays(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/a").write_text("a")
+    options = ["--format", "objects", "--dry-run"]
+    said = freight("export", f"objects+file://{tmp_path}/source", tmp_path / "copy", *options)
+    assert "objects" in said.stdout
+    assert "Array" not in said.stdout
+
+
+@pytest.mark.parametrize("command", [["status"], ["prune"], ["prune", "--dry-run"], ["verify"]])
+def test_a_mistyped_destination_is_no_success_and_is_not_made(
+    tmp_path: Path, command: list[str]
+) -> None:
+    done = freight(command[0], tmp_path / "copi", *command[1:])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no record of any" in done.stderr
+    assert not (tmp_path / "copi").exists()
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["new", "there, and empty"])
+def test_a_refused_export_leaves_the_folders_that_there_were(
+    weather: Path, tmp_path: Path, *, made: bool
+) -> None:
+    if made:
+        (tmp_path / "deep/copy").mkdir(parents=True)
+    done = freight("export", weather, tmp_path / "deep/copy", "--max-fill-chunks", 0)
+    assert done.returncode == 1
+    assert "--max-fill-chunks" in done.stderr
+    assert (tmp_path / "deep/copy").exists() == (tmp_path / "deep").exists() == made
+
+
+def test_an_export_that_failed_says_where_that_is_told(weather: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    (copy / "surface/rain/9.9.9").mkdir(parents=True)  # a folder, where a reader looks for a chunk
+    (copy / "surface/time/0").mkdir(parents=True)  # and one where a chunk is to be
+    done = freight("export", weather, copy)
+    assert done.returncode == 1
+    (marker,) = copy.glob("EXPORT_*_FAILURE")
+    assert f"note: see {marker.name} at file://{copy}" in done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "blocks register"])
+def test_every_commands_help_ends_with_two_examples(command: str) -> None:
+    said = CliRunner().invoke(cli, [*command.split(), "--help"]).output
+    *_, heading, one, other = said.splitlines()
+    assert heading.strip() == "Examples:"
+    assert f"freight {command}" in one
+    assert f"freight {command}" in other
 
 
 def test_help_names_every_command() -> None:

@@ -25,7 +25,17 @@ from draw_house import (
 NARROW = {
     "blocks": {"stores", "sources"},
     "tasks": {"stores", "sources", "plan", "control", "steps"},
-    "flows": {"stores", "sources", "plan", "tasks", "blocks", "runner", "options", "exporting"},
+    "flows": {
+        "stores",
+        "sources",
+        "plan",
+        "tasks",
+        "blocks",
+        "runner",
+        "options",
+        "exporting",
+        "verifying",
+    },
 }
 """Halls that may not import all that lies below them, and what they may beside the ground."""
 IMPURE = {

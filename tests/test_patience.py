@@ -87,6 +87,15 @@ def test_it_is_given_up_when_the_time_is_over_and_later_ones_wait_no_more(make, 
     assert store.asked == 1
 
 
+def test_whoever_is_told_of_a_wait_is_told_of_some_time(make, clock: Clock, lines) -> None:
+    for tenths in range(1, 120):
+        with pytest.raises((UnavailableError, ExhaustedError)) as caught:
+            make(tenths / 10).retrying(Down(clock).ask)
+        assert "waited for 0 s" not in str(caught.value)
+    assert len(lines) > 100
+    assert not [line for line in lines if "up to 0 s" in line]
+
+
 def test_an_answer_begins_the_time_anew(make, clock: Clock) -> None:
     patience = make()
     for _ in range(3):

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "house.svg"
 PACKAGE = "prefect_freight"
-GROUND = ("errors", "model", "events", "retry", "patience", "threads", "grace", "config")
+GROUND = ("errors", "model", "events", "retry", "patience", "limits", "threads", "grace", "config")
 FLOORS = (
     GROUND,
     ("plan",),
@@ -25,13 +25,14 @@ FLOORS = (
     ("control", "sources"),
     ("formats", "blocks"),
     ("steps",),
-    ("runner", "verifying", "pruning", "tasks", "waits", "options"),
+    ("runner", "verifying", "pruning", "tasks", "waits", "withdrawal", "options"),
     ("exporting",),
     ("flows",),
     (
         "cli",
         "serving",
         "console",
+        "previews",
         "demo",
         "examples",
         "streams",

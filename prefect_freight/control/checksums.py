@@ -1,24 +1,24 @@
 """Checksums of what was put: recorded batch by batch, kept beside the manifest at the end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from prefect_freight.control.diff import Diff, DiffPart, read_diff
 from prefect_freight.control.ledger import Ledger
-from prefect_freight.control.manifest import (
+from prefect_freight.control.manifest import Manifest, Part, read_manifest
+from prefect_freight.control.manifest_reader import ManifestReader
+from prefect_freight.control.part_checksums import (
     CHECKSUM_BYTES,
     NO_CHECKSUM,
-    Manifest,
-    Part,
-    checksums_key,
-    read_manifest,
+    find_checksums,
+    no_checksums,
+    put_checksums,
+    read_checksums,
 )
-from prefect_freight.control.manifest_reader import read_table
-from prefect_freight.errors import NotFoundError
+from prefect_freight.errors import UnsoundError
 from prefect_freight.model import Action, Job
-from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 from prefect_freight.threads import Threads
 
@@ -35,56 +35,63 @@ def keep_checksums(destination: Store, job: Job) -> None:
     if manifest is None or diff is None:
         return
     # Written again whole by each attempt: a resumed run's ledger has the batches of all of them.
-    ledger = Ledger(destination, job.area)
+    ledger = Ledger(destination, job.area, diff.seal)
     parts = [part for part in diff.parts if part.round.is_copied]
     borrowed = [part for part in parts if part.is_borrowed]
     with Threads(PARTS_AT_ONCE) as pool:
-        list(pool.map(lambda part: _keep(destination, diff, part, ledger), borrowed))
-    for key, data in _scattered(destination, manifest, diff, parts, ledger).items():
-        retrying(lambda key=key, data=data: destination.write(key, bytes(data)))  # type: ignore[misc]
+        list(pool.map(lambda part: _keep(destination, manifest, part, ledger), borrowed))
+    for number, data in _scattered(destination, manifest, diff, parts, ledger):
+        put_checksums(destination, job.area, manifest.parts[number], bytes(data))
 
 
-def put_checksums(destination: Store, area: str, part: Part, data: bytes) -> None:
-    """Put the checksums of a part's rows beside it, in place of those that are there."""
-    key = checksums_key(f"{area}/{part.key}")
-    retrying(lambda: destination.write(key, data))
+class CheckedReader(ManifestReader):
+    """The manifests at a destination, with checksums: those beside a part, or the ledger's.
+
+    What lies beside a part is gathered from the ledger of the run that put it, and is gathered
+    again, for this reading alone, where it is lost.
+    """
+
+    def _read_checksums(self, area: str, part: Part) -> bytearray:
+        found = find_checksums(self._destination, area, part)
+        if found is None:
+            found = _gathered(self._destination, area, part)
+        return found or no_checksums(part)
 
 
-def add_checksums(
-    destination: Store, area: str, part: Part, checksums: Mapping[int, bytes]
-) -> None:
-    """Put checksums, by the row of a part, beside the part, with those that are there already."""
-    data = read_checksums(destination, area, part)
-    for row, checksum in checksums.items():
-        data[row * CHECKSUM_BYTES : (row + 1) * CHECKSUM_BYTES] = checksum
-    put_checksums(destination, area, part, bytes(data))
+def _gathered(destination: Store, area: str, wanted: Part) -> bytearray | None:
+    """Return the checksums that a run's ledger has of a part of its manifest; None if it has none.
 
-
-def read_checksums(destination: Store, area: str, part: Part) -> bytearray:
-    """Return what lies beside a part, or as many zeros where nothing does."""
+    That is so of what was there before all records, too: of a base on the user's word.
+    """
     try:
-        data = retrying(lambda: destination.read(checksums_key(f"{area}/{part.key}")))
-    except NotFoundError:
-        data = b""
-    size = part.rows * CHECKSUM_BYTES
-    return bytearray(data if len(data) == size else size)
+        manifest, diff = read_manifest(destination, area), read_diff(destination, area)
+    except UnsoundError:
+        return None
+    if manifest is None or diff is None:
+        return None
+    ledger = Ledger(destination, area, diff.seal)
+    parts = [part for part in diff.parts if part.round.is_copied]
+    for part in parts:
+        if part.is_borrowed and part.key == wanted.key:
+            return bytearray(b"".join(_checksums(ledger, part)))
+    scattered = dict(_scattered(destination, manifest, diff, parts, ledger))
+    return scattered.get(manifest.numbers[wanted.key])
 
 
-def _keep(destination: Store, diff: Diff, part: DiffPart, ledger: Ledger) -> None:
+def _keep(destination: Store, manifest: Manifest, part: DiffPart, ledger: Ledger) -> None:
     data = b"".join(_checksums(ledger, part))
-    key = checksums_key(f"{diff.area}/{part.key}")
-    retrying(lambda: destination.write(key, data))
+    put_checksums(destination, manifest.area, manifest.parts[manifest.numbers[part.key]], data)
 
 
 def _scattered(
     destination: Store, manifest: Manifest, diff: Diff, parts: list[DiffPart], ledger: Ledger
-) -> Mapping[str, bytearray]:
-    """Return the checksums of parts of which only some rows were put, by the objects' keys."""
+) -> Iterable[tuple[int, bytearray]]:
+    """Return the checksums of parts of which only some rows were put, by the parts' numbers."""
     kept: dict[int, bytearray] = {}
     for part in parts:
         if part.is_borrowed:
             continue
-        table = read_table(destination, f"{diff.area}/{part.key}", ["action", "part", "row"])
+        table = diff.read_part(destination, part, ["action", "part", "row"])
         # A delete has no checksum; a put without a row is of what withdraws others, and no copy's.
         put = pa.compute.equal(table["action"], Action.PUT.value).to_numpy()
         numbers, rows = (table[name].to_numpy() for name in ("part", "row"))
@@ -95,10 +102,7 @@ def _scattered(
                 there = read_checksums(destination, manifest.area, manifest.parts[number])
                 kept[number] = there
             kept[number][first : first + CHECKSUM_BYTES] = checksums[n]
-    return {
-        checksums_key(f"{manifest.area}/{manifest.parts[number].key}"): data
-        for number, data in kept.items()
-    }
+    return kept.items()
 
 
 def _checksums(ledger: Ledger, part: DiffPart) -> Iterator[bytes]:

@@ -5,7 +5,6 @@ entries are put, or a file of the diff's own. It is written whole before the fir
 is the record of what the run may touch.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,16 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from prefect_freight.control.manifest import Manifest, Part, part_to_dict, to_batches
-from prefect_freight.control.manifest_reader import read_table
-from prefect_freight.control.manifest_writer import PendingRows, write_table
+from prefect_freight.control.manifest_writer import PendingRows
+from prefect_freight.control.sealed import Record, read_record, write_record
+from prefect_freight.control.tables import read_table, write_table
+from prefect_freight.control.unsealed import DIFFS, MANIFESTS
 from prefect_freight.control.version1 import diff_from_version1
-from prefect_freight.errors import IntegrityError, NotFoundError, UnsoundError
-from prefect_freight.model import ENTRY_SCHEMA, Plan, Round, Unit
+from prefect_freight.model import ENTRY_SCHEMA, Plan, Round, Unit, Withdrawal
 from prefect_freight.plan.batches import BATCHES_PER_PHASE, batch_totals, plan_units
-from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
-
-DIFF_VERSION = 1
 
 DIFF_SCHEMA = ENTRY_SCHEMA.append(pa.field("part", pa.int32(), nullable=False)).append(
     pa.field("row", pa.int32(), nullable=False)
@@ -53,6 +50,13 @@ class DiffPart:
     batches: tuple[tuple[int, int], ...]
     """(objects, bytes) of each batch, one after the other in the file's rows."""
     slices: tuple[NamedRows, ...]
+    digest: str = ""
+    """Of the file: another one in its place is none. Empty in versions that had none."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(objects for objects, _ in self.batches)
 
     @property
     def is_borrowed(self) -> bool:
@@ -77,6 +81,8 @@ class Diff:
     area: str
     parts: tuple[DiffPart, ...]
     plan: Plan
+    seal: str = ""
+    """Stands for the whole of it in the ledger's records; empty in versions that had none."""
 
     def count(self, batches: Iterable[tuple[Round, int]]) -> int:
         """Return how many objects some batches have, given by round and number."""
@@ -97,7 +103,7 @@ class Diff:
             here = [n for n in wanted if n in part.numbers]
             if part.round != unit.round or not here:
                 continue
-            table = read_table(destination, f"{self.area}/{part.key}")
+            table = self.read_part(destination, part, ENTRY_SCHEMA.names)
             ends = np.cumsum([objects for objects, _ in part.batches])
             for number in here:
                 objects = part.batches[number - part.first_batch][0]
@@ -106,7 +112,11 @@ class Diff:
     def read(self, destination: Store, columns: list[str]) -> Iterator[tuple[DiffPart, pa.Table]]:
         """Yield all parts, with the given columns of their rows."""
         for part in self.parts:
-            yield part, read_table(destination, f"{self.area}/{part.key}", columns)
+            yield part, self.read_part(destination, part, columns)
+
+    def read_part(self, destination: Store, part: DiffPart, columns: list[str]) -> pa.Table:
+        """Return the given columns of a part; raises `UnsoundError` if it is damaged."""
+        return read_table(destination, f"{self.area}/{part.key}", columns, part.rows, part.digest)
 
 
 def read_diff(destination: Store, area: str) -> Diff | None:
@@ -115,18 +125,20 @@ def read_diff(destination: Store, area: str) -> Diff | None:
     Raises `IntegrityError` for one that a later version of prefect-freight wrote, `UnsoundError`
     for one that is damaged.
     """
-    index = _read_index(destination, f"{area}/diff/diff.json")
-    if index is None:  # version 1 of the manifest says itself what is to be done
-        index = _read_index(destination, f"{area}/manifest/manifest.json")
-        if index is None or index["format_version"] != 1:
-            return None
-        totals = {"arrays": len(index["arrays"]), "groups": index["groups"]}
-        index |= {"parts": diff_from_version1(index), "totals": totals, "kept": 0}
-    if index["format_version"] > DIFF_VERSION:
-        raise IntegrityError(
-            f"expected a diff of version {DIFF_VERSION} at {destination.url}/{area}, found version "
-            f"{index['format_version']}. A later prefect-freight wrote it: use that one"
-        )
+    record = read_record(destination, f"{area}/diff/diff.json", DIFFS)
+    if record is not None:
+        return _diff(area, record, record.values)
+    # Version 1 of the manifest says itself what is to be done.
+    record = read_record(destination, f"{area}/manifest/manifest.json", MANIFESTS)
+    if record is None or record.version != 1:
+        return None
+    index = record.values
+    totals = {"arrays": len(index["arrays"]), "groups": index["groups"]}
+    index |= {"parts": diff_from_version1(index), "totals": totals, "kept": 0}
+    return _diff(area, record, index)
+
+
+def _diff(area: str, record: Record, index: Mapping[str, Any]) -> Diff:
     parts = tuple(
         DiffPart(
             part["key"],
@@ -135,6 +147,7 @@ def read_diff(destination: Store, area: str) -> Diff | None:
             part["first_batch"],
             to_batches(part["batches"]),
             tuple(NamedRows(*rows) for rows in part["slices"]),
+            part.get("digest", ""),
         )
         for part in index["parts"]
     )
@@ -143,21 +156,9 @@ def read_diff(destination: Store, area: str) -> Diff | None:
     replaced = count, tuple(keys)
     known = index.get("known", 0)
     plan = _plan(parts, index["totals"], index["kept"], notes, replaced, known)
-    return Diff(area, parts, replace(plan, is_damaged=index.get("is_damaged", False)))
-
-
-def _read_index(destination: Store, key: str) -> Any:
-    try:
-        data = retrying(lambda: destination.read(key))
-    except NotFoundError:
-        return None
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise UnsoundError(
-            f"expected the record of what an export does at {destination.url}/{key}, found "
-            f"{len(data)} bytes that are none"
-        ) from error
+    withdrawal = Withdrawal(tuple(index.get("withdrawn", ())))
+    plan = replace(plan, is_damaged=index.get("is_damaged", False), withdrawal=withdrawal)
+    return Diff(area, parts, plan, record.seal)
 
 
 class DiffWriter:
@@ -173,7 +174,7 @@ class DiffWriter:
         """Have all entries of a part of the manifest put."""
         # Nothing is copied: a full export's diff is an index over the files of its manifest.
         slices = tuple(NamedRows(rows.name, rows.first, rows.stop) for rows in part.slices)
-        self._append(part.key, part.round, 0, part.batches, slices)
+        self._append(part.key, part.round, 0, part.batches, slices, part.digest)
 
     def add(
         self,
@@ -206,13 +207,15 @@ class DiffWriter:
         notes: Sequence[str] = (),
         replaced: tuple[int, tuple[str, ...]] = (0, ()),
         known: int = 0,
+        withdrawn: tuple[str, ...] = (),
         *,
         is_damaged: bool = False,
     ) -> Diff:
         """Write what is left, and the index; return the diff.
 
         `replaced` is how much of it is not ours, and the first keys of that; `known` is how much
-        need not be done, since the ledgers of unfinished exports have it.
+        need not be done, since the ledgers of unfinished exports have it; `withdrawn` are arrays
+        that are out of view meanwhile.
         """
         for round_, phase in self._pending:
             self._flush(round_, phase)
@@ -220,9 +223,8 @@ class DiffWriter:
         manifest = self._manifest
         notes = (*manifest.notes, *notes)
         plan = _plan(parts, manifest.totals, kept, notes, replaced, known)
-        plan = replace(plan, is_damaged=is_damaged)
+        plan = replace(plan, is_damaged=is_damaged, withdrawal=Withdrawal(withdrawn))
         index = {
-            "format_version": DIFF_VERSION,
             "parts": [part_to_dict(part) for part in parts],
             "kept": kept,
             "known": known,
@@ -230,12 +232,11 @@ class DiffWriter:
             "notes": notes,
             "replaced": replaced,
             "is_damaged": is_damaged,
+            "withdrawn": withdrawn,
         }
         # Last, and before anything moves: a run without it has touched nothing.
-        data = json.dumps(index).encode()
-        key = f"{manifest.area}/diff/diff.json"
-        retrying(lambda: self._destination.write(key, data))
-        return Diff(manifest.area, parts, plan)
+        seal = write_record(self._destination, f"{manifest.area}/diff/diff.json", index)
+        return Diff(manifest.area, parts, plan, seal)
 
     def _flush(self, round_: Round, phase: int) -> None:
         pending = self._pending[round_, phase]
@@ -243,9 +244,11 @@ class DiffWriter:
             return
         table, owned = pending.take()
         key = f"diff/{round_}-{len(self._parts):08d}.parquet"
-        write_table(self._destination, f"{self._manifest.area}/{key}", table.cast(DIFF_SCHEMA))
+        place = f"{self._manifest.area}/{key}"
+        digest = write_table(self._destination, place, table.cast(DIFF_SCHEMA))
         slices = tuple(NamedRows(name, first, stop) for (name,), first, stop in owned)
-        self._append(key, round_, phase, batch_totals(table["size"].to_numpy()), slices)
+        batches = batch_totals(table["size"].to_numpy())
+        self._append(key, round_, phase, batches, slices, digest)
 
     def _append(
         self,
@@ -254,10 +257,11 @@ class DiffWriter:
         phase: int,
         batches: tuple[tuple[int, int], ...],
         slices: tuple[NamedRows, ...],
+        digest: str,
     ) -> None:
         first = self._next_batch.setdefault((round_, phase), phase * BATCHES_PER_PHASE)
         self._next_batch[round_, phase] = first + len(batches)
-        self._parts.append(DiffPart(key, round_, phase, first, batches, slices))
+        self._parts.append(DiffPart(key, round_, phase, first, batches, slices, digest))
 
 
 def _plan(

@@ -32,12 +32,22 @@ def trusted_runs(runs: Sequence[Run], source: str) -> list[bool]:
 
 
 def read_doings(
-    destination: Store, number: int, diff: Diff, part: DiffPart, table: pa.Table, *, trusted: bool
+    destination: Store,
+    number: int,
+    diff: Diff,
+    part: DiffPart,
+    table: pa.Table,
+    *,
+    trusted: bool,
+    begun: bool,
 ) -> Iterator[pa.Table]:
-    """Yield what a part of a run's diff does (`TOUCHED_SCHEMA`), given its `COLUMNS`."""
+    """Yield what a part of a run's diff does (`TOUCHED_SCHEMA`), given its `COLUMNS`.
+
+    What it does is ours if it is recorded as begun.
+    """
     records: dict[int, BatchRecord] = {}
     if trusted and part.slices:
-        ledger = Ledger(destination, diff.area)
+        ledger = Ledger(destination, diff.area, diff.seal)
         records = ledger.read(part.round, part.numbers)
     n = table.num_rows
     done, checksums = _recorded(part, table, records)
@@ -51,6 +61,7 @@ def read_doings(
         "done": done,
         "put": pc.equal(table["action"], Action.PUT.value),
         "content": table["content"],
+        "ours": pa.repeat(begun, n),
         "checksum": checksums,
     }
     whole = pa.table(columns)
@@ -59,6 +70,37 @@ def read_doings(
         own = whole.slice(rows.first, rows.stop - rows.first)
         own = own.append_column("name", pa.repeat(rows.name, own.num_rows))
         yield own.select(TOUCHED_SCHEMA.names).cast(TOUCHED_SCHEMA)
+
+
+def count_done(destination: Store, diff: Diff) -> int:
+    """Return how many objects of a diff the run's ledger has as done.
+
+    A batch that was stopped is recorded, too: with what failed of it, and what was not begun.
+    """
+    return sum(
+        record.objects - len(record.failed)
+        for part in diff.parts
+        for _, record in _records_of(destination, diff, part)
+    )
+
+
+def left_to_do(destination: Store, diff: Diff, part: DiffPart, table: pa.Table) -> pa.Table:
+    """Return those rows of a part of a run's diff that its ledger does not have as done.
+
+    The table has the part's keys.
+    """
+    done, _ = _recorded(part, table, dict(_records_of(destination, diff, part)))
+    return table.filter(pc.invert(done))
+
+
+def _records_of(
+    destination: Store, diff: Diff, part: DiffPart
+) -> Iterator[tuple[int, BatchRecord]]:
+    records = Ledger(destination, diff.area, diff.seal).read(part.round, part.numbers)
+    for number, (objects, _) in zip(part.numbers, part.batches, strict=True):
+        # One of another number of objects is of another plan.
+        if number in records and records[number].objects == objects:
+            yield number, records[number]
 
 
 def _recorded(

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 from prefect_freight.control.runs import user_name
+from prefect_freight.control.shapes import check_shape
 from prefect_freight.errors import NotFoundError
 from prefect_freight.model import CONTROL_AREA
 from prefect_freight.retry import retrying
@@ -22,6 +23,8 @@ from prefect_freight.stores import Store
 
 LOCK = f"{CONTROL_AREA}/lock"
 
+LATEST = 253_402_300_799
+"""The end of the year 9999: no later time can be shown."""
 STOPPED = "Tt"
 """States of a process (proc(5)) that a signal or a debugger has stopped."""
 
@@ -93,7 +96,7 @@ class Holder:
         return self.is_here and (_status(self.pid) or ["T"])[0] not in STOPPED
 
     def __str__(self) -> str:
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.since))
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(min(self.since, LATEST)))
         return f"{self.user} on {self.host} (process {self.pid}) since {since}"
 
 
@@ -110,10 +113,11 @@ def parse_holder(data: bytes) -> Holder | None:
     """Return whom the record of a lock names; None if it is no such record."""
     try:
         record = json.loads(data)
+        check_shape(record, Holder)
         # Only the fields of today: one that a later version adds must not make its lock unreadable,
         # and so free for the taking.
-        return Holder(**{field.name: record[field.name] for field in fields(Holder)})
-    except (ValueError, TypeError, KeyError):
+        return Holder(**{f.name: record[f.name] for f in fields(Holder) if f.name in record})
+    except (ValueError, RecursionError):
         return None
 
 

@@ -34,6 +34,7 @@ from prefect_freight.control.holder import (
     to_json,
 )
 from prefect_freight.control.lease import Lease, Renewals, now_s, taken_over
+from prefect_freight.control.sealed import seal_of
 from prefect_freight.errors import FreightError, LockedError, NotFoundError
 from prefect_freight.events import Notice, OnEvent, ignore_event
 from prefect_freight.grace import RELEASE_S
@@ -87,6 +88,11 @@ class Lock:
         with suppress(FreightError, TimeoutError):
             aside(self._read, within_s)
         return self._renewals.lost
+
+    @property
+    def is_lost(self) -> bool:
+        """It is known that the lock is not ours; it does not look."""
+        return bool(self._renewals.lost)
 
     def require(self) -> None:
         """Raise `LockedError` if it is known that the lock is not ours; it does not look."""
@@ -166,11 +172,21 @@ class Lock:
                 self._renewals.failed("another replaced it")
 
 
+type Take = Callable[[Callable[[], None]], None]
+"""Calls what takes the lock: a runner may want to see how long that takes, and that it failed."""
+
+
+def take_at_once(take: Callable[[], None]) -> None:
+    """Take a lock and nothing else."""
+    take()
+
+
 @contextmanager
 def hold_lock(
     destination: Store,
     on_event: OnEvent = ignore_event,
     *,
+    take: Take = take_at_once,
     lease: Lease = LEASE,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = now_s,
@@ -187,10 +203,18 @@ def hold_lock(
     # lock for one that its export has left behind.
     HELD_HERE.add(holder.owner)
     waiting = _Waiting(destination, holder, on_event, lease, sleep, clock)
+    keys: list[str] = []
+
+    def acquire() -> None:
+        keys.extend(aside(lambda: waiting.acquire(LOCK)))
+
     try:
-        keys = aside(lambda: waiting.acquire(LOCK))
+        take(acquire)
     except BaseException:
         waiting.give_up()
+        if keys:  # whoever called it was interrupted when it was ours already
+            with suppress(FreightError, TimeoutError):
+                aside(lambda: destination.delete(keys), RELEASE_S)
         HELD_HERE.discard(holder.owner)
         raise
     lock = Lock(destination, holder, keys, lease, waiting.sent_at, clock)
@@ -245,9 +269,10 @@ class _Waiting:
                 return self._taken([key])
             if holder is not None:
                 self._wait_for_end(key, holder)
-            dead = holder.owner if holder else "unreadable"
             # Named after the dead holder and not after `key`, or the names would grow with each who
-            # dies while taking over.
+            # dies while taking over. What is unreadable under two keys has two names: else who
+            # wants one of them would wait for himself.
+            dead = holder.owner if holder else f"unreadable-{seal_of(key, data)}"
             takeover_keys = self.acquire(f"{LOCK}.{dead}")
             # The tag is that of the record which was seen dead: another may have taken over since,
             # and ended, or the dead one may have woken up. Then all begins anew.

@@ -8,7 +8,6 @@ ones put in the place of rows of the same key, or taken out of it (`action` is `
 """
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,14 +15,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from prefect_freight.control.sealed import RECORD_VERSION, Record, read_record
+from prefect_freight.control.unsealed import MANIFESTS
 from prefect_freight.control.version1 import manifest_from_version1
-from prefect_freight.errors import IntegrityError, NotFoundError
+from prefect_freight.errors import NotFoundError, UnsoundError
 from prefect_freight.model import CONTROL_AREA, ENTRY_SCHEMA, Round
+from prefect_freight.plan.entries import digest
 from prefect_freight.plan.sections import Section
-from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
-
-MANIFEST_VERSION = 2
 
 MANIFEST_SCHEMA = ENTRY_SCHEMA.append(pa.field("kept", pa.bool_(), nullable=False))
 """An entry, and whether the base of the run has the same content under its key."""
@@ -36,9 +35,6 @@ NO_ROWS = pa.schema(
         pa.field("row", pa.int64()),
     ]
 ).empty_table()
-
-CHECKSUM_BYTES = 16
-NO_CHECKSUM = bytes(CHECKSUM_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +60,8 @@ class Part:
     slices: tuple[Slice, ...]
     kept: int = 0
     """Rows that the base has too."""
+    digest: str = ""
+    """Of the file: another one in its place is none. Empty in versions that had none."""
 
     @property
     def rows(self) -> int:
@@ -84,7 +82,7 @@ class Manifest:
     """What the copy is made of, counted, such as `arrays` and `groups`."""
     notes: tuple[str, ...] = ()
     """What the format could not express of the snapshot, for the user."""
-    version: int = MANIFEST_VERSION
+    version: int = RECORD_VERSION
 
     @cached_property
     def by_name(self) -> dict[str, list[Section]]:
@@ -114,9 +112,8 @@ class Manifest:
         return {section.name for section in self.sections if section.areas[-1] == self.area}
 
     def to_index(self) -> dict[str, Any]:
-        """Return what `manifest.json` holds."""
+        """Return what `manifest.json` holds, beside its version and seal."""
         return {
-            "format_version": MANIFEST_VERSION,
             "area": self.area,
             "sections": [dataclasses.asdict(section) for section in self.sections],
             "parts": [part_to_dict(part) for part in self.parts],
@@ -137,46 +134,38 @@ def is_manifest(key: str) -> bool:
 
 
 def read_manifest(destination: Store, area: str) -> Manifest | None:
-    """Return the manifest in the folder of a run, or None where none was written whole.
+    """Return the manifest in the folder of a run, or None where none can be read whole.
 
     Raises `IntegrityError` for one that a later version of prefect-freight wrote.
     """
     try:
-        data = retrying(lambda: destination.read(f"{area}/manifest/manifest.json"))
-    except NotFoundError:
+        record = read_record(destination, f"{area}/manifest/manifest.json", MANIFESTS)
+        return None if record is None else _manifest(area, record)
+    except UnsoundError:
         return None
-    try:
-        index: Any = json.loads(data)
-    except ValueError:
-        return None
-    match index.get("format_version"):
-        case 1:
-            sections, parts = manifest_from_version1(area, index)
-            return Manifest(
-                area,
-                sections,
-                tuple(_part(part) for part in parts),
-                {"arrays": len(index["arrays"]), "groups": index["groups"]},
-                tuple(index["notes"]),
-                version=1,
-            )
-        case 2:
-            return Manifest(
-                area,
-                tuple(_section(section) for section in index["sections"]),
-                tuple(_part(part) for part in index["parts"]),
-                index["totals"],
-                tuple(index["notes"]),
-            )
-        case version:
-            raise IntegrityError(
-                f"expected a manifest of version 1 or {MANIFEST_VERSION} at {destination.url}/"
-                f"{area}, found version {version!r}. A later prefect-freight wrote it: use that one"
-            )
+
+
+def _manifest(area: str, record: Record) -> Manifest:
+    index = record.values
+    if record.version == 1:
+        sections, parts = manifest_from_version1(area, index)
+        totals = {"arrays": len(index["arrays"]), "groups": index["groups"]}
+    else:
+        sections = tuple(_section(section) for section in index["sections"])
+        parts, totals = index["parts"], index["totals"]
+        # The seal says so too; of version 2 nothing else does.
+        if index["area"] != area or not all(section.areas for section in sections):
+            raise UnsoundError(f"expected the manifest of {area}, found that of {index['area']}")
+    notes = tuple(index["notes"])
+    return Manifest(area, sections, tuple(map(_part, parts)), totals, notes, record.version)
+
+
+SECTION_FIELDS = [field.name for field in dataclasses.fields(Section)]
 
 
 def _section(values: dict[str, Any]) -> Section:
-    return Section(**(values | {"areas": tuple(values["areas"])}))
+    known = {name: values[name] for name in SECTION_FIELDS}
+    return Section(**(known | {"areas": tuple(known["areas"])}))
 
 
 def _part(values: dict[str, Any]) -> Part:
@@ -186,6 +175,7 @@ def _part(values: dict[str, Any]) -> Part:
         to_batches(values["batches"]),
         tuple(Slice(*rows) for rows in values["slices"]),
         values["kept"],
+        values.get("digest", ""),
     )
 
 
@@ -201,14 +191,19 @@ def to_batches(pairs: Iterable[Iterable[int]]) -> tuple[tuple[int, int], ...]:
     return tuple((objects, size) for objects, size in pairs)
 
 
-def checksums_key(part_key: str) -> str:
-    """Return where the checksums of a part's entries lie: 16 bytes of MD5 a row."""
-    return f"{part_key}.md5"
-
-
 def read_fill(destination: Store, area: str, identity: str) -> bytes:
-    """Return a chunk of fill values of a manifest, named by its digest."""
-    return destination.read(fill_key(area, identity))
+    """Return a chunk of fill values of a manifest, named by its digest.
+
+    Raises `UnsoundError` if it is not there, or is not what its name says.
+    """
+    place = f"expected a chunk of fill values at {destination.url}/{fill_key(area, identity)}"
+    try:
+        fill = destination.read(fill_key(area, identity))
+    except NotFoundError as error:
+        raise UnsoundError(f"{place}, found none") from error
+    if digest(fill) != identity:
+        raise UnsoundError(f"{place}, found {len(fill)} other bytes")
+    return fill
 
 
 def fill_key(area: str, identity: str) -> str:

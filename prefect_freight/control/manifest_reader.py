@@ -1,30 +1,21 @@
 """Reading manifests: the entries of sections, from all the areas that hold them."""
 
 import dataclasses
-import io
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from prefect_freight.control.manifest import (
-    CHECKSUM_BYTES,
-    NO_CHECKSUM,
-    NO_ROWS,
-    Manifest,
-    Part,
-    checksums_key,
-    read_manifest,
-)
+from prefect_freight.control.manifest import NO_ROWS, Manifest, Part, read_manifest
+from prefect_freight.control.part_checksums import CHECKSUM_BYTES, NO_CHECKSUM, read_checksums
+from prefect_freight.control.tables import read_table
 from prefect_freight.control.version1 import ROWS_OF_NODE
-from prefect_freight.errors import NotFoundError, UnsoundError
+from prefect_freight.errors import UnsoundError
 from prefect_freight.model import Action
 from prefect_freight.plan.entries import combined, no_rows
 from prefect_freight.plan.sections import Section
-from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
 PARTS_IN_MEMORY = 4
@@ -51,10 +42,7 @@ class ManifestReader:
         """Return the manifest of an area; raises `UnsoundError` if there is none."""
         manifest = read_manifest(self._destination, area)
         if manifest is None:
-            raise UnsoundError(
-                f"expected the manifest of an export at {self._destination.url}/{area}, found "
-                "none that can be read"
-            )
+            raise no_manifest(self._destination, area)
         return manifest
 
     def _home(self, area: str) -> Manifest:
@@ -91,13 +79,13 @@ class ManifestReader:
         manifest = self._home(area)
         stored = tuple(name for name in columns if name not in COMPUTED)
         for part, rows in manifest.places.get((section.name, section.start), ()):
-            table = self.read_part(f"{area}/{part.key}", stored)
+            table = self.read_part(area, part, stored)
             where = slice(rows.first, rows.stop if rows.stop >= 0 else table.num_rows)
             table = table.slice(where.start, where.stop - where.start)
             numbers = pa.array(np.arange(where.start, where.stop))
             if rows.stop == ROWS_OF_NODE:
                 # A part of version 1 has rows of many arrays, not one behind the other.
-                nodes = combined(self.read_part(f"{area}/{part.key}", ("node",))["node"])
+                nodes = combined(self.read_part(area, part, ("node",))["node"])
                 table, numbers = (t.filter(pc.equal(nodes, section.name)) for t in (table, numbers))
             computed = {
                 "round": pa.repeat(part.round.value, len(numbers)),
@@ -109,14 +97,16 @@ class ManifestReader:
                     table = table.append_column(name, computed[name])
             yield table.select(columns)
 
-    def read_part(self, key: str, columns: tuple[str, ...]) -> pa.Table:
-        """Return columns of one file of a manifest, with the checksums that were put beside it."""
+    def read_part(self, area: str, part: Part, columns: tuple[str, ...]) -> pa.Table:
+        """Return columns of a part of a manifest, with the checksums that were put beside it."""
+        key = f"{area}/{part.key}"
         if (key, columns) not in self._tables:
-            table = read_table(self._destination, key, list(columns))
+            table = read_table(self._destination, key, list(columns), part.rows, part.digest)
             if "kept" in columns and "kept" not in table.column_names:  # in version 1
                 table = table.append_column("kept", no_rows(table.num_rows)).select(columns)
             if "checksum" in columns:
-                table = _with_checksums(table, self._read_checksums(key))
+                checksums = self._read_checksums(area, part)
+                table = _with_checksums(table, bytes(checksums))
             self._tables[key, columns] = table
             # A handful: those of the section's areas that are read in turns, and not a whole
             # manifest.
@@ -125,29 +115,16 @@ class ManifestReader:
         self._tables.move_to_end((key, columns))
         return self._tables[key, columns]
 
-    def _read_checksums(self, key: str) -> bytes:
-        try:
-            return retrying(lambda: self._destination.read(checksums_key(key)))
-        except NotFoundError:
-            return b""
+    def _read_checksums(self, area: str, part: Part) -> bytearray:
+        return read_checksums(self._destination, area, part)
 
 
-def read_table(destination: Store, key: str, columns: list[str] | None = None) -> pa.Table:
-    """Return the rows of one Parquet file of the control area.
-
-    Raises `UnsoundError` if it is not there, or is damaged: whoever needs it cannot rely on what
-    was recorded.
-    """
-    place = f"expected a Parquet file of an export's records at {destination.url}/{key}"
-    try:
-        data = retrying(lambda: destination.read(key))
-    except NotFoundError as error:
-        raise UnsoundError(f"{place}, found none") from error
-    try:
-        with io.BytesIO(data) as file:
-            return pq.read_table(file, columns=columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UnsoundError(f"{place}, found {len(data)} bytes that are none") from error
+def no_manifest(destination: Store, area: str) -> UnsoundError:
+    """Return the error of a manifest that is needed, and is not there or damaged."""
+    return UnsoundError(
+        f"expected the manifest of an export at {destination.url}/{area}, found none that can be "
+        "read"
+    )
 
 
 def _with_layer(table: pa.Table, number: int) -> pa.Table:
@@ -170,8 +147,6 @@ def _overlaid(layers: list[pa.Table]) -> pa.Table:
 
 
 def _with_checksums(table: pa.Table, data: bytes) -> pa.Table:
-    if len(data) != CHECKSUM_BYTES * table.num_rows:
-        return table
     column = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(CHECKSUM_BYTES), table.num_rows, [None, pa.py_buffer(data)]
     ).cast(pa.binary())

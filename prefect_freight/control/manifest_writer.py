@@ -1,14 +1,13 @@
 """Writing a manifest: entries of changed sections go into parts as they come."""
 
-import io
-import json
 from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from prefect_freight.control.manifest import MANIFEST_SCHEMA, Manifest, Part, Slice, fill_key
+from prefect_freight.control.sealed import write_record
+from prefect_freight.control.tables import write_table
 from prefect_freight.model import Kind, Round
 from prefect_freight.plan.batches import batch_totals
 from prefect_freight.plan.entries import delete_entries, digest, no_rows
@@ -69,10 +68,8 @@ class ManifestWriter:
         manifest = Manifest(
             self.area, tuple(self.sections), tuple(self._parts), dict(totals), tuple(notes)
         )
-        data = json.dumps(manifest.to_index()).encode()
         # Last: as long as it is not there, no run that comes later takes the parts for a manifest.
-        key = f"{self.area}/manifest/manifest.json"
-        retrying(lambda: self._destination.write(key, data))
+        write_record(self._destination, f"{self.area}/manifest/manifest.json", manifest.to_index())
         return manifest
 
     def _write_fills(self, entries: pa.RecordBatch) -> None:
@@ -90,7 +87,7 @@ class ManifestWriter:
             return
         table, slices = pending.take()
         key = f"manifest/{round_}-{len(self._parts):08d}.parquet"
-        write_table(self._destination, f"{self.area}/{key}", table.cast(MANIFEST_SCHEMA))
+        digest = write_table(self._destination, f"{self.area}/{key}", table.cast(MANIFEST_SCHEMA))
         self._parts.append(
             Part(
                 key,
@@ -98,6 +95,7 @@ class ManifestWriter:
                 batch_totals(table["size"].to_numpy()),
                 tuple(Slice(name, start, first, stop) for (name, start), first, stop in slices),
                 pc.sum(table["kept"]).as_py(),
+                digest,
             )
         )
 
@@ -138,11 +136,3 @@ class PendingRows:
         table, slices = pa.Table.from_batches(self._batches), self._slices
         self._batches, self._slices, self.rows, self._bytes = [], [], 0, 0
         return table, slices
-
-
-def write_table(destination: Store, key: str, table: pa.Table) -> None:
-    """Write rows as a Parquet file of the control area."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    data = buffer.getvalue()
-    retrying(lambda: destination.write(key, data))

@@ -7,6 +7,7 @@ from prefect_freight.control.data import list_markers
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import NotFoundError, StorageFullError
 from prefect_freight.model import EVERYTHING, Action, Failure, Job, Outcome
+from prefect_freight.plan.numbers import format_bytes, format_objects
 from prefect_freight.plan.selection import to_text
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
@@ -30,8 +31,8 @@ def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
         f"{COMPLETED}\n"
         f"{SUCCESS_TEXT} {job.snapshot.source} at {job.snapshot.ref} (snapshot {job.snapshot.id}) "
         f"as {job.options.format} is whole.\n{part}"
-        f"{outcome.transferred} objects transferred, {outcome.bytes} bytes, "
-        f"{outcome.skipped} there already, {outcome.deleted} deleted.\n"
+        f"{format_objects(outcome.transferred)} transferred, {format_bytes(outcome.bytes)}; "
+        f"{outcome.skipped:,} there already, {outcome.deleted:,} deleted.\n"
     )
     # In this order: a process killed in between leaves no marker, which claims nothing. The other
     # way round it would leave both.
@@ -48,7 +49,7 @@ def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequenc
     """
     failed = [_failed_line(destination, failure) for failure in outcome.failures]
     if outcome.unnamed:
-        failed.append(f"and {outcome.unnamed} more failed")
+        failed.append(f"and {outcome.unnamed:,} more failed")
     text_lines = [line.replace("\n", " ") for line in [*failed, *lines]]
     # The success marker may have been written, if what failed is the very last step.
     retrying(lambda: destination.delete([job.marker]))
@@ -70,7 +71,7 @@ def is_marked(destination: Store, job: Job) -> bool:
 
 
 def _first_lines(lines: Sequence[str], count: int) -> str:
-    more = [f"and {len(lines) - count} more"] if len(lines) > count else []
+    more = [f"and {len(lines) - count:,} more"] if len(lines) > count else []
     return "\n".join([*lines[:count], *more, ""])
 
 

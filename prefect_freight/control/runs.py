@@ -7,7 +7,6 @@
 
 import dataclasses
 import getpass
-import json
 import os
 import socket
 import time
@@ -15,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prefect_freight.errors import NotFoundError
-from prefect_freight.model import CONTROL_AREA, EVERYTHING, FORMAT_VERSION, Job, Selection
-from prefect_freight.retry import retrying
+from prefect_freight.control.sealed import read_record, write_record
+from prefect_freight.errors import UnsoundError
+from prefect_freight.model import CONTROL_AREA, EVERYTHING, Format, Job, Selection
 from prefect_freight.stores import Store
 from prefect_freight.stores.pages import list_keys
 
@@ -57,6 +56,13 @@ class Run:
     """It had ended whole, before it was found unsound."""
     selection: Selection = EVERYTHING
     """What of the snapshot it exported."""
+    is_planned: bool = False
+    """It has written down what it does; without that record, nobody knows what it did."""
+
+    @property
+    def was_planned(self) -> bool:
+        """The same, of runs of old versions too, which said so when they had ended."""
+        return self.is_planned or self.objects is not None
 
     @property
     def ended_whole(self) -> bool:
@@ -93,6 +99,7 @@ def run_of(job: Job, state: RunState, objects: int | None = None, done: int | No
         ended_at=None if state == "open" else time.time(),
         base_assumed=job.base_assumed,
         selection=job.options.selection,
+        is_planned=job.is_planned or objects is not None,
     )
 
 
@@ -102,10 +109,14 @@ def write_run(destination: Store, run: Run) -> None:
     The pointer goes first: it alone decides that the run is whole. A record that claims it without
     the pointer would be a finished export that no later one takes as its base.
     """
-    data = json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(run)).encode()
     if run.state == "whole":
-        retrying(lambda: destination.write(LAST, data))
-    retrying(lambda: destination.write(run.key, data))
+        write_record(destination, LAST, dataclasses.asdict(run))
+    write_record(destination, run.key, dataclasses.asdict(run))
+
+
+def mark_planned(destination: Store, job: Job) -> None:
+    """Record of an open run that what it does is written down from now on."""
+    write_run(destination, dataclasses.replace(run_of(job, "open"), is_planned=True))
 
 
 def mark_unsound(destination: Store, run: Run) -> None:
@@ -115,9 +126,8 @@ def mark_unsound(destination: Store, run: Run) -> None:
     relies on that run again until another one has ended whole.
     """
     found = dataclasses.replace(run, state="unsound", was_whole=True)
-    data = json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(found)).encode()
     for key in (LAST, run.key):
-        retrying(lambda key=key: destination.write(key, data))  # type: ignore[misc]
+        write_record(destination, key, dataclasses.asdict(found))
 
 
 def read_last(destination: Store) -> Run | None:
@@ -189,19 +199,20 @@ def earlier_runs(destination: Store, job: Job) -> list[Run]:
 
 
 def _read(destination: Store, key: str) -> Run | None:
-    try:
-        data = retrying(lambda: destination.read(key))
-    except NotFoundError:
-        return None
     # Not skipped, as a bad ledger record is: without its run, what it put would not be ours to
     # delete, and the copy would keep objects of another snapshot.
     try:
-        record: dict[str, Any] = json.loads(data)
-        record["selection"] = _selection(record.get("selection", {}))
-        names = {field.name for field in dataclasses.fields(Run)}
-        return Run(**{name: value for name, value in record.items() if name in names})
-    except (ValueError, TypeError, AttributeError):
+        record = read_record(destination, key, {1: Run})
+        if record is None:
+            return None
+        selection = _selection(record.values.get("selection", {}))
+    except (UnsoundError, TypeError):
         return _damaged(RunKey(key))
+    names = {field.name for field in dataclasses.fields(Run)}
+    values = record.values | {"selection": selection}
+    run = Run(**{name: value for name, value in values.items() if name in names})
+    is_another = key not in (LAST, run.key) or run.format not in [*Format]
+    return _damaged(RunKey(key)) if is_another else run
 
 
 def _selection(values: Mapping[str, Any]) -> Selection:

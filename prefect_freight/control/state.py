@@ -2,20 +2,23 @@
 
 It is the copy of the base, and, with unknown content, every key that runs since then may have
 touched. A run without a diff has touched nothing, since that is written before anything moves.
+
+What a run planned it may have done, whether or not a record of its beginning lies there: records
+may be lost, and a key that was doubted for nothing is put again, no more. But what lies there is
+ours to delete only where a record says that it was begun.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
-from prefect_freight.control.diff import Diff, read_diff
+from prefect_freight.control.diff import Diff, DiffPart, read_diff
 from prefect_freight.control.doings import COLUMNS, read_doings, trusted_runs
 from prefect_freight.control.ledger import begun_phases, recorded_batches
-from prefect_freight.control.manifest import read_manifest
-from prefect_freight.control.manifest_reader import ManifestReader, read_table
+from prefect_freight.control.manifest import Manifest, read_manifest
+from prefect_freight.control.manifest_reader import ManifestReader, no_manifest
 from prefect_freight.control.runs import Run, run_area
 from prefect_freight.errors import NotFoundError, UnsoundError
 from prefect_freight.model import ENTRY_SCHEMA, Job
@@ -77,32 +80,18 @@ class State:
     def _unfinished(self) -> list[tuple[int, Diff]]:
         """The same, with the number of the run."""
         diffs = ((number, self._read_diff(run)) for number, run in enumerate(self._since))
-        return [(number, self._begun(diff)) for number, diff in diffs if diff is not None]
+        return [(number, diff) for number, diff in diffs if diff is not None]
 
-    def _begun(self, diff: Diff) -> Diff:
-        """Return what of a diff may have been begun: what lies under the rest is not ours.
-
-        A phase is recorded as begun before it begins, and begins when all before it are done. A
-        record of a batch says the same, should the other have been lost.
-        """
-        if any(not part.slices for part in diff.parts):  # version 1 recorded no beginnings
-            return diff
-        recorded = {*recorded_batches(self._destination, diff.area)}
-        begun = begun_phases(self._destination, diff.area)
-        places = {
-            part.place
-            for part in diff.parts
-            if (part.round, part.phase) in begun
-            or any((part.round, number) in recorded for number in part.numbers)
-        }
-        last = max(places, default=(-1, 0))
-        return replace(diff, parts=tuple(part for part in diff.parts if part.place <= last))
+    @cached_property
+    def _begun(self) -> dict[str, tuple[DiffPart, ...]]:
+        """What each unfinished run is recorded to have begun, by its area: the rest is not ours."""
+        return {diff.area: begun_parts(self._destination, diff) for diff in self.unfinished}
 
     def _read_diff(self, run: Run) -> Diff | None:
         try:
             diff = read_diff(self._destination, run.area)
             if diff is None:
-                require_nothing_done(self._destination, run.area)
+                require_nothing_done(self._destination, run.area, planned=run.was_planned)
         except UnsoundError:
             if self._relies:
                 raise
@@ -124,10 +113,18 @@ class State:
 
     def facts(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yield name and facts of all sections that may lie there, of unfinished runs too."""
-        manifests = [read_manifest(self._destination, diff.area) for diff in self.unfinished]
+        manifests = [self._manifest_of(diff) for diff in self.unfinished]
         for manifest in (self._base, *manifests):
             for section in manifest.sections if manifest is not None else ():
                 yield section.name, section.facts
+
+    def _manifest_of(self, diff: Diff) -> Manifest | None:
+        manifest = read_manifest(self._destination, diff.area)
+        if manifest is None:
+            if self._relies:
+                raise no_manifest(self._destination, diff.area)
+            self.is_damaged = True
+        return manifest
 
     def entries(self, section: Section) -> pa.Table:
         """Return what the copy holds of a section (`STATE_SCHEMA`)."""
@@ -144,14 +141,14 @@ class State:
         return sum(diff.plan.objects for diff in self.unfinished)
 
     def touched(self, name: str | None = None) -> Iterator[pa.Table]:
-        """Yield the keys (and nodes) of a name, or all, that unfinished runs may have touched."""
+        """Yield the keys (and nodes) of a name, or all, that unfinished runs began to touch."""
         for diff in self.unfinished:
-            for part in diff.parts:
+            for part in self._begun[diff.area]:
                 own = [rows for rows in part.slices if name in (None, rows.name)]
                 if name is None and not part.slices:
-                    yield self._read(f"{diff.area}/{part.key}", KEYS_SCHEMA.names)
+                    yield self._read(diff, part, KEYS_SCHEMA.names)
                 if own:
-                    table = self._read(f"{diff.area}/{part.key}", KEYS_SCHEMA.names)
+                    table = self._read(diff, part, KEYS_SCHEMA.names)
                     for rows in own:
                         yield table.slice(rows.first, rows.stop - rows.first).cast(KEYS_SCHEMA)
 
@@ -160,14 +157,15 @@ class State:
         for number, diff in self._unfinished:
             trusted = self._trusted[number]
             for part in diff.parts:
-                table = self._read(f"{diff.area}/{part.key}", COLUMNS)
+                table = self._read(diff, part, COLUMNS)
+                begun = part in self._begun[diff.area]
                 yield from read_doings(
-                    self._destination, number, diff, part, table, trusted=trusted
+                    self._destination, number, diff, part, table, trusted=trusted, begun=begun
                 )
 
-    def _read(self, key: str, columns: list[str]) -> pa.Table:
+    def _read(self, diff: Diff, part: DiffPart, columns: list[str]) -> pa.Table:
         try:
-            return read_table(self._destination, key, columns)
+            return diff.read_part(self._destination, part, columns)
         except UnsoundError:
             if self._relies:
                 raise
@@ -209,12 +207,35 @@ class State:
             return None
 
 
-def require_nothing_done(destination: Store, area: str) -> None:
-    """Raise `UnsoundError` unless a run without a diff has done nothing, as that comes first."""
-    if begun_phases(destination, area) or recorded_batches(destination, area):
+def begun_parts(destination: Store, diff: Diff) -> tuple[DiffPart, ...]:
+    """Return what of a diff is recorded as begun: what lies under the rest is not ours.
+
+    A phase is recorded as begun before it begins, and begins when all before it are done. A record
+    of a batch says the same, should the other have been lost.
+    """
+    if any(not part.slices for part in diff.parts):  # version 1 recorded no beginnings
+        return diff.parts
+    recorded = {*recorded_batches(destination, diff.area)}
+    begun = begun_phases(destination, diff.area)
+    places = {
+        part.place
+        for part in diff.parts
+        if (part.round, part.phase) in begun
+        or any((part.round, number) in recorded for number in part.numbers)
+    }
+    last = max(places, default=(-1, 0))
+    return tuple(part for part in diff.parts if part.place <= last)
+
+
+def require_nothing_done(destination: Store, area: str, *, planned: bool) -> None:
+    """Raise `UnsoundError` unless a run without a diff has done nothing, as that comes first.
+
+    It has not if it had not `planned` anything yet, by its record.
+    """
+    if planned or begun_phases(destination, area) or recorded_batches(destination, area):
         raise UnsoundError(
             f"expected the record of what an export does at {destination.url}/{area}/diff, found "
-            "that it has begun and no such record"
+            "that it was written, and no such record"
         )
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_freight.control.diff import read_diff
+from prefect_freight.control.doings import count_done
 from prefect_freight.control.holder import Holder, read_holder
-from prefect_freight.control.ledger import recorded_batches
 from prefect_freight.control.runs import Run, read_last, read_runs
-from prefect_freight.errors import UnsoundError
+from prefect_freight.errors import InputError, UnsoundError
 from prefect_freight.model import FORMAT_VERSION
 from prefect_freight.stores import Store
 
@@ -23,7 +23,7 @@ class RunStatus:
     objects: int | None
     """Entries of its manifest; None where none was written whole."""
     done: int | None
-    """Those of them in batches that the ledger has."""
+    """Those of them that are recorded as done."""
     is_current: bool
     """Its copy is what lies there, unless a later run has begun to change it."""
 
@@ -45,11 +45,24 @@ class Status:
 def read_status(destination: Store) -> Status:
     """Return what exports the destination has seen, oldest first: the newest `MAX_RUNS`.
 
-    That costs a request a run, and of one that has not ended a listing of its ledger.
+    That costs a request a run; and of one that has not ended, or that may be resumed, as many as
+    its ledger has records. Raises `InputError` for a place that no export was at.
     """
     last = read_last(destination)
-    runs = tuple(_status(destination, run, last) for run in _newest_runs(destination, last))
-    return Status(destination.url, runs, read_holder(destination))
+    runs = _newest_runs(destination, last)
+    told = tuple(_status(destination, run, last, is_newest=run is runs[-1]) for run in runs)
+    holder = read_holder(destination)
+    if not told and holder is None:
+        raise nothing_recorded(destination)
+    return Status(destination.url, told, holder)
+
+
+def nothing_recorded(destination: Store) -> InputError:
+    """Return the error of a place that no export was at: a mistyped one, as a rule."""
+    return InputError(
+        f"expected a place that something was exported to, found no record of any export at "
+        f"{destination.url}. Check the path or URL"
+    )
 
 
 def _newest_runs(destination: Store, last: Run | None) -> list[Run]:
@@ -59,18 +72,20 @@ def _newest_runs(destination: Store, last: Run | None) -> list[Run]:
     return [last, *runs] if last is not None and is_older else runs
 
 
-def _status(destination: Store, run: Run, last: Run | None) -> RunStatus:
+def _status(destination: Store, run: Run, last: Run | None, *, is_newest: bool) -> RunStatus:
     is_current = last is not None and run.sequence == last.sequence
-    # Its record has the numbers from when it ended; then nothing else need be read.
-    if run.objects is not None:
-        done = run.objects if run.state == "whole" else run.done
-        return RunStatus(run, run.objects, done, is_current)
+    if run.objects is not None and run.state == "whole":
+        return RunStatus(run, run.objects, run.objects, is_current)
+    # The record of a run that failed has what its last attempt came to; what earlier ones had done
+    # and this one did not come to is in the ledger alone. Only the newest is ever resumed.
+    if run.objects is not None and not is_newest:
+        return RunStatus(run, run.objects, run.done, is_current)
     try:
         diff = read_diff(destination, run.area)
     except UnsoundError:
         diff = None
     if diff is None:
-        return RunStatus(run, None, None, is_current)
+        return RunStatus(run, run.objects, run.done, is_current)
     objects = diff.plan.objects
-    done = objects if run.state == "whole" else diff.count(recorded_batches(destination, run.area))
+    done = objects if run.state == "whole" else count_done(destination, diff)
     return RunStatus(run, objects, done, is_current)

@@ -66,6 +66,8 @@ class Preparation:
     """(name of the component, round, entries) to be moved first."""
     again: Mapping[str, pa.Array] = field(default_factory=dict)
     """Keys by component that are put even if they have not changed, since they are taken away."""
+    withdrawn: tuple[str, ...] = ()
+    """Arrays that readers do not see meanwhile, and then again."""
 
 
 class Ordering(Protocol):

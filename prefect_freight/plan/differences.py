@@ -40,7 +40,7 @@ class Differences:
         lines = [f"missing {key}" for key in self.missing_keys]
         lines += [f"wrong {key}: {reason}" for key, reason in self.wrong_keys]
         unnamed = self.missing + self.wrong - len(lines)
-        return lines + ([f"and {unnamed} more"] if unnamed else [])
+        return lines + ([f"and {unnamed:,} more"] if unnamed else [])
 
     def add_wrong(self, key: str, reason: str) -> None:
         """Count an object that is not what it should be."""

@@ -5,6 +5,15 @@ from prefect_freight.model import ExportReport
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
+def format_objects(count: int) -> str:
+    """Return how many objects there are.
+
+    >>> format_objects(1), format_objects(4929)
+    ('1 object', '4,929 objects')
+    """
+    return f"{count:,} object{'' if count == 1 else 's'}"
+
+
 def format_bytes(size: float) -> str:
     """Return a size in decimal units.
 

@@ -20,7 +20,7 @@ import shlex
 from collections.abc import Collection, Iterable, Sequence
 
 from prefect_freight.errors import InputError
-from prefect_freight.model import Format, Selection, Snapshot
+from prefect_freight.model import EVERYTHING, Format, Selection, Snapshot
 from prefect_freight.plan.keys import first_few
 
 NAMES_SHOWN = 5
@@ -65,6 +65,11 @@ def to_text(selection: Selection) -> str:
             for part in ([f"--{name}={one}"] if one.startswith("-") else [f"--{name}", one])
         ]
     return shlex.join(words)
+
+
+def with_selected(selection: Selection) -> str:
+    """Return what follows the name of a copy: ` with` and its selection, if there is any."""
+    return f" with {to_text(selection)}" if selection != EVERYTHING else ""
 
 
 class Chooser:

@@ -8,6 +8,8 @@ it planned for the key is recorded as done, the last of it is what lies there:
 | all done, the last is a put        | known: its content lies there          |
 | all done, the last is a delete     | known: nothing lies there              |
 | any not recorded as done           | unknown: it may have been begun or not |
+
+A key is ours if any run has recorded that it began what it planned for it, or if the base has it.
 """
 
 import numpy as np
@@ -26,6 +28,7 @@ TOUCHED_SCHEMA = pa.schema(
         pa.field("done", pa.bool_(), nullable=False),  # recorded as done, by a run that is trusted
         pa.field("put", pa.bool_(), nullable=False),  # or deleted
         pa.field("content", pa.string(), nullable=False),  # "" is unknown
+        pa.field("ours", pa.bool_(), nullable=False),  # what lies under the key is nobody else's
         pa.field("checksum", pa.binary()),
     ]
 )
@@ -44,6 +47,7 @@ STEPS = 2**40
 def whatever(keys: pa.Table, name: str, run: int) -> pa.Table:
     """Return rows of keys (with their nodes) under which anything may lie."""
     values = {"name": name, "run": run, "step": 0, "done": False, "put": True, "content": ""}
+    values["ours"] = True
     columns = {
         name: pa.repeat(pa.scalar(value, TOUCHED_SCHEMA.field(name).type), keys.num_rows)
         for name, value in (values | {"checksum": None}).items()
@@ -56,14 +60,16 @@ def last_known(touched: pa.Table) -> pa.Table:
     """Return each key once, with what is known of it.
 
     `run` is the newest that has the key, `known` and `put` say what is known of it, `content` and
-    `checksum` are those of the last put. `node` and `name` are those of the oldest row: of the
-    base's, if it has the key.
+    `checksum` are those of the last put, and `ours` is true if it is of any row. `node` and `name`
+    are those of the oldest row: of the base's, if it has the key.
     """
     touched = touched.combine_chunks()
     number = pa.array(np.arange(touched.num_rows))
     order = pc.add(pc.multiply(touched["run"], STEPS), touched["step"])
     rows = touched.append_column("number", number).append_column("order", order)
-    keys = rows.group_by("key").aggregate([("run", "max"), ("order", "max"), ("order", "min")])
+    keys = rows.group_by("key").aggregate(
+        [("run", "max"), ("order", "max"), ("order", "min"), ("ours", "any")]
+    )
     where = combined(pc.index_in(rows["key"], combined(keys["key"])))
     newest = rows.filter(pc.equal(rows["run"], combined(keys["run_max"]).take(where)))
     done = newest.group_by("key").aggregate([("done", "all")])
@@ -74,6 +80,9 @@ def last_known(touched: pa.Table) -> pa.Table:
     known = combined(done["done_all"]).take(
         combined(pc.index_in(last["key"], combined(done["key"])))
     )
+    ours = combined(keys["ours_any"]).take(
+        combined(pc.index_in(last["key"], combined(keys["key"])))
+    )
     return pa.table(
         {
             "key": last["key"],
@@ -83,6 +92,7 @@ def last_known(touched: pa.Table) -> pa.Table:
             "known": known,
             "put": last["put"],
             "content": last["content"],
+            "ours": ours,
             "checksum": last["checksum"],
         }
     )

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.checksums import add_checksums
-from prefect_freight.control.manifest_reader import ManifestReader
+from prefect_freight.control.checksums import CheckedReader
+from prefect_freight.control.part_checksums import add_checksums
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.model import ENTRY_SCHEMA, Job
 from prefect_freight.plan.differences import Differences
@@ -49,7 +49,7 @@ class _Comparison:
     ) -> None:
         self._source, self._destination = source, destination
         self._differences, self._keep = differences, keep
-        self._records = ManifestReader(destination)
+        self._records = CheckedReader(destination)
         self._carriers: dict[str, Carrier] = {}
         self._checksums: dict[tuple[str, int], dict[int, bytes]] = {}
 

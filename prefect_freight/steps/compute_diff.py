@@ -9,14 +9,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.checksums import put_checksums
 from prefect_freight.control.clearing import forget_run
 from prefect_freight.control.diff import ELSEWHERE, Diff, DiffWriter, read_diff
 from prefect_freight.control.doings import NAMELESS
 from prefect_freight.control.manifest import Manifest, Part, Slice, count_copy, fill_key, read_fill
 from prefect_freight.control.manifest_reader import COMPUTED
 from prefect_freight.control.marker import withdraw_markers
-from prefect_freight.control.runs import earlier_runs
+from prefect_freight.control.part_checksums import put_checksums
+from prefect_freight.control.runs import earlier_runs, mark_planned
 from prefect_freight.control.state import KEYS_SCHEMA, State, base_area, require_nothing_done
 from prefect_freight.errors import FreightError, OccupiedError
 from prefect_freight.formats import Preparation
@@ -79,7 +79,7 @@ def compute_diff(
     written = read_diff(destination, job.area)
     if written is None:
         if job.resumed:
-            require_nothing_done(destination, job.area)
+            require_nothing_done(destination, job.area, planned=job.is_planned)
         # A job without a base relies on no content; what the last copy held is there all the same.
         base = base_area(earlier, job)
         relies = job.base is not None
@@ -96,6 +96,9 @@ def compute_diff(
             with suppress(FreightError):
                 forget_run(destination, job)
             raise
+    # Should all of the run's own folder be lost, its record tells that there was something to lose.
+    if not job.is_planned:
+        mark_planned(destination, job)
     # The run that wrote it may have been killed before it came to this.
     withdraw_markers(destination, earlier, look=job.base is None)
     return written.plan
@@ -159,7 +162,9 @@ class _Diffing:
         known = self._known_puts + self._recorded_deletes + self._recorded_kept
         replaced = foreign.count, foreign.keys
         damaged = self._state.is_damaged
-        return self._writer.close(kept, notes, replaced, known, is_damaged=damaged)
+        return self._writer.close(
+            kept, notes, replaced, known, preparation.withdrawn, is_damaged=damaged
+        )
 
     def _take_parts(self) -> None:
         for number, part in enumerate(self._manifest.parts):
@@ -214,7 +219,7 @@ class _Diffing:
 
     def _slices(self, part: Part, *more: str) -> Iterator[tuple[Slice, pa.Table]]:
         columns = (*ENTRY_SCHEMA.names, *more)
-        table = self._records.read_part(f"{self._manifest.area}/{part.key}", columns)
+        table = self._records.read_part(self._manifest.area, part, columns)
         for rows in part.slices:
             yield rows, table.slice(rows.first, rows.stop - rows.first).combine_chunks()
 
@@ -278,9 +283,7 @@ class _Diffing:
         """Yield the keys and contents of all parts of the manifest (`PART_SCHEMA`)."""
         for number, part in enumerate(self._manifest.parts):
             if part.round != Round.DELETES:
-                table = self._records.read_part(
-                    f"{self._manifest.area}/{part.key}", ("key", "content")
-                )
+                table = self._records.read_part(self._manifest.area, part, ("key", "content"))
                 numbers = pa.repeat(number, table.num_rows)
                 table = table.append_column("part", numbers)
                 yield table.append_column("row", pa.array(np.arange(table.num_rows)))
@@ -316,6 +319,8 @@ class _Diffing:
             is_deleted = pc.and_(left["known"], pc.invert(left["put"]))
             gone = left.filter(pc.invert(is_deleted))
             self._recorded_deletes += left.num_rows - gone.num_rows
+            # What was only planned may be somebody's, should anything lie there at all.
+            gone = gone.filter(gone["ours"])
             # If this run does not come to its end, the next one has to know of each name which keys
             # may be gone.
             for name in pc.unique(gone["name"]).to_pylist():

@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from prefect_freight.control.clearing import remove_old_runs
 from prefect_freight.control.manifest import count_copy, read_manifest
@@ -11,8 +12,14 @@ from prefect_freight.control.runs import RunState, run_of, write_run
 from prefect_freight.errors import FreightError, IncompleteError, UnsoundError
 from prefect_freight.model import ExportReport, Job, Outcome, Plan
 from prefect_freight.plan.differences import Differences
-from prefect_freight.plan.keys import first_few
-from prefect_freight.plan.report import count_not_begun, plan_report, unchecked_note
+from prefect_freight.plan.numbers import format_objects
+from prefect_freight.plan.report import (
+    count_not_begun,
+    foreign_note,
+    plan_report,
+    unchecked_note,
+    why_not_whole,
+)
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Flushing, Store
 from prefect_freight.stores.wrapping import innermost
@@ -26,8 +33,9 @@ REMOVE_UNACCOUNTED = (
     "Remove what is left of an earlier copy and run the same command again, or say that all of it "
     "is somebody else's with --on-existing merge"
 )
+UNWRITTEN = "could not be written: the destination does not say that this export failed"
 AGAIN = "Run the same command again"
-NOT_BEGUN = "{} objects were not begun"
+NOT_BEGUN = "{} were not begun"
 ALREADY = "a whole copy of this snapshot was there already, so nothing was moved"
 
 
@@ -91,31 +99,41 @@ def fail(
     """
     if isinstance(error, IncompleteError) and error.report is not None:
         return error.report
-    not_begun = count_not_begun(plan, outcome)
-    notes = (NOT_BEGUN.format(not_begun),) if not_begun else ()
+    not_begun, line = count_not_begun(plan, outcome), why_not_whole(error, plan, outcome)
+    left = (NOT_BEGUN.format(format_objects(not_begun)),) if not_begun else ()
+    # Who ends an export finds what had moved by then in its report too.
+    notes = left if isinstance(error, Exception) else (line, *left)
     report = _report(job, plan, outcome, whole=False, notes=notes)
     if not locked:
-        return report
-    line = str(error) if isinstance(error, FreightError) else type(error).__name__
+        return _unmarked(report)
+    marked = False
     try:
-        lines = [line, *notes]
+        # What readers do not see is what they ask about first.
+        lines = [*dict.fromkeys([line, *report.notes])]
         if isinstance(error, UnsoundError):
             # First, and before the repair begins: what is unsound must neither be resumed nor
             # relied on, or the next run would do as this one did.
             _close(destination, job, report, "unsound", plan, outcome)
             write_failure(destination, job, outcome, lines)
+            marked = True
         else:
             write_failure(destination, job, outcome, lines)
+            marked = True
             _close(destination, job, report, "failed", plan, outcome)
     except FreightError:
         # The store that failed the export may well fail this too; the run's record stays open.
-        return report
+        return report if marked else _unmarked(report)
     return report
+
+
+def _unmarked(report: ExportReport) -> ExportReport:
+    """Return the report of an export whose failure the destination does not tell."""
+    return replace(report, marker="", notes=(*report.notes, f"{report.marker} {UNWRITTEN}"))
 
 
 def report_already_whole(destination: Store, job: Job) -> ExportReport:
     """Return the report of an export whose copy lies there whole already."""
-    return _report(job, None, _copied(destination, job), whole=True, notes=(ALREADY,))
+    return _report(job, None, _copied(destination, job), whole=True, notes=(ALREADY, *job.notes))
 
 
 def mark_again(destination: Store, job: Job) -> None:
@@ -164,8 +182,7 @@ def _close(
 def _notes(destination: Store, job: Job, differences: Differences) -> tuple[str, ...]:
     notes = list(differences.notes)
     if differences.foreign:
-        shown = first_few(differences.foreign_keys, differences.foreign, LINES_IN_MESSAGE)
-        notes.append(f"{differences.foreign} objects there are not ours and were left: {shown}")
+        notes.append(foreign_note(differences.foreign, differences.foreign_keys))
     if differences.unchecked:
         notes.append(unchecked_note(differences.unchecked, destination.url, job.snapshot.source))
     return tuple(notes)

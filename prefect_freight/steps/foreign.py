@@ -29,6 +29,7 @@ from prefect_freight.formats.choice import open_reader
 from prefect_freight.model import CONTROL_AREA, ENTRY_SCHEMA, Job, Round
 from prefect_freight.plan.entries import combined
 from prefect_freight.plan.keys import NO_KEYS, first_few, folders_of
+from prefect_freight.plan.numbers import format_objects
 from prefect_freight.plan.sections import Section
 from prefect_freight.retry import retrying
 from prefect_freight.steps.partitions import partitioned
@@ -79,14 +80,15 @@ class Foreign:
     def note(self) -> str:
         """Say that they are replaced."""
         shown = first_few(self.keys, self.count, KEYS_IN_MESSAGE)
-        return f"{self.count} objects there are not ours and are replaced or deleted: {shown}"
+        are = "is not ours and is" if self.count == 1 else "are not ours and are"
+        return f"{format_objects(self.count)} there {are} replaced or deleted: {shown}"
 
     def refusal(self, url: str) -> OccupiedError:
         """Return the error that names them."""
         named = [f"{key!r} ({why})" for key, why in zip(self.keys, self.whys, strict=True)][
             :KEYS_IN_MESSAGE
         ]
-        more = f" and {self.count - len(named)} more" if self.count > len(named) else ""
+        more = f" and {self.count - len(named):,} more" if self.count > len(named) else ""
         return OccupiedError(
             f"expected nothing in the way of the copy at {url}, found objects that are not ours: "
             f"{', '.join(named)}{more}. Nothing was touched. Move them away, choose another "
@@ -175,8 +177,7 @@ class _Search:
         for part in self._manifest.parts:
             if part.round is Round.DELETES or part.kept == part.rows:
                 continue
-            key = f"{self._manifest.area}/{part.key}"
-            table = self._state.records.read_part(key, columns)
+            table = self._state.records.read_part(self._manifest.area, part, columns)
             for rows in part.slices:
                 entries = table.slice(rows.first, rows.stop - rows.first)
                 yield rows, combined(entries.filter(pc.invert(entries["kept"]))["key"])

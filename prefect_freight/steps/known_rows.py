@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from prefect_freight.control.manifest import CHECKSUM_BYTES, Part
+from prefect_freight.control.manifest import Part
+from prefect_freight.control.part_checksums import CHECKSUM_BYTES
 
 Flags = npt.NDArray[np.bool_]
 

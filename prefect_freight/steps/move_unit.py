@@ -15,6 +15,7 @@ import pyarrow as pa
 from prefect_freight.control.diff import read_diff
 from prefect_freight.control.ledger import BatchRecord, Ledger
 from prefect_freight.errors import (
+    EndedError,
     ExhaustedError,
     FreightError,
     InternalError,
@@ -22,8 +23,10 @@ from prefect_freight.errors import (
     StorageFullError,
     TransientError,
     UnavailableError,
+    UnsoundError,
 )
 from prefect_freight.events import Moved, OnEvent, ignore_event, tolerant
+from prefect_freight.limits import turns_until
 from prefect_freight.model import Action, Failure, Job, Outcome, Unit
 from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
@@ -42,9 +45,17 @@ GIVE_UP_AFTER = 64
 """Failures without a success between them: the credentials expired, or the store is gone."""
 
 
+type Current = Callable[[], Outcome]
+"""Returns what a unit under way has come to up to now; from any thread."""
+
+
 def never() -> bool:
     """Stop nothing."""
     return False
+
+
+def unwatched(current: Current) -> None:
+    """Look at nothing."""
 
 
 def move_unit(
@@ -57,11 +68,13 @@ def move_unit(
     open_batches: int = OPEN_BATCHES,
     on_event: OnEvent = ignore_event,
     stopped: Callable[[], bool] = never,
+    watch: Callable[[Current], None] = unwatched,
 ) -> Outcome:
     """Move all objects of the unit that the ledger does not have yet, and record them there.
 
     At most `open_batches` batches are under way at a time, so a killed run repeats no more. No
-    further object is begun once `stopped` says so: what another thread decides.
+    further object is begun once `stopped` says so: what another thread decides. `watch` is given
+    what tells another thread how far the unit is.
     Raises nothing for an object that cannot be moved: the outcome names it. What was not begun
     since the unit was stopped has not failed, and is not done.
     """
@@ -71,7 +84,7 @@ def move_unit(
     diff = read_diff(destination, job.area)
     if diff is None:
         raise InternalError(f"no diff of the export lies in {destination.url}/{job.area}")
-    ledger = Ledger(destination, job.area)
+    ledger = Ledger(destination, job.area, diff.seal)
     records = ledger.read(unit.round, range(unit.first, unit.stop))
     whole = {number: r for number, r in records.items() if not r.failed}
     skipped = Outcome(skipped=sum(record.objects for record in whole.values()))
@@ -79,6 +92,7 @@ def move_unit(
         on_event(Moved(skipped.skipped, sum(record.bytes for record in whole.values())))
     carrier = Carrier(source, destination, diff.area)
     mover = _Mover(carrier, destination, ledger, unit, open_batches, on_event, stopped)
+    watch(lambda: skipped + mover.outcome)
     # A batch of which some failed comes again; what of it is recorded as moved is skipped.
     pending = [number for number in range(unit.first, unit.stop) if number not in whole]
     if pending:  # before the first object: from here on a later run takes the phase for ours
@@ -141,6 +155,8 @@ class _Mover:
             return False
         batch = _Batch(number, entries, earlier)
         self._add(Outcome(skipped=batch.skipped))
+        if batch.skipped:
+            self._on_event(Moved(batch.skipped, batch.skipped_bytes))
         for entry in batch.entries:
             pool.submit(self._move, batch, entry)
         return True
@@ -164,8 +180,11 @@ class _Mover:
         try:
             with self._budget.take(entry["size"]):
                 checksum = self._do(entry)
-        except _NotBegun:
+        except (_NotBegun, EndedError):
             batch.fail(entry["key"])
+        except UnsoundError:  # of our records, which no other attempt at the object finds mended
+            batch.fail(entry["key"])
+            raise
         except Exception as error:  # noqa: BLE001 - a thread's error would be lost
             batch.fail(entry["key"])
             # Nobody knows what would have become of one that was waited for until the unit's end.
@@ -197,7 +216,8 @@ class _Mover:
         def attempt() -> T:
             if self._ended():
                 raise _NotBegun  # not the error that ended the unit, which may be one to try again
-            return request()
+            with turns_until(self._ended):
+                return request()
 
         return retrying(attempt)
 
@@ -267,6 +287,7 @@ class _Batch:
             again = set(earlier.failed)
         self.entries = [row for row in rows if row["key"] in again]
         self.skipped = len(rows) - len(self.entries)
+        self.skipped_bytes = self._bytes - sum(row["size"] for row in self.entries)
         self._left = len(self.entries)
         self._failed: list[str] = []
         recorded = earlier.checksums if earlier and len(earlier.checksums) == len(rows) else None

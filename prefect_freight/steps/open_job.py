@@ -29,7 +29,7 @@ from prefect_freight.formats.choice import check_format
 from prefect_freight.model import EVERYTHING, Job, OnExisting, Options, Selection, Snapshot
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.keys import first_few
-from prefect_freight.plan.report import plan_export_id
+from prefect_freight.plan.report import foreign_note, plan_export_id
 from prefect_freight.plan.selection import to_text
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Below, Source
@@ -95,15 +95,11 @@ def _look(
         job = _whole_job(earlier[-1], snapshot, options, destination)
         job = replace(job, is_marked=is_marked(destination, job))
         differences = _compare(source, destination, job)
-        if (
-            differences is not None
-            and differences.whole
-            and not _is_to_be_pruned(differences, options)
-        ):
-            return job, None
-        disturbed = differences is not None and (
-            differences.is_only_taken or _is_to_be_pruned(differences, options)
-        )
+        pruned = differences is not None and _is_to_be_pruned(differences, options)
+        if differences is not None and differences.whole and not pruned:
+            beside = foreign_note(differences.foreign, differences.foreign_keys)
+            return replace(job, notes=(beside,) if differences.foreign else ()), None
+        disturbed = differences is not None and (differences.is_only_taken or pruned)
         # Objects of others beside a whole copy are no fault of its record.
         unsound = unsound if disturbed else earlier[-1]
     if any(_is_foreign(run, snapshot, options) for run in others):
@@ -245,6 +241,7 @@ def _plan_job(
         options=options,
         started_at=time.time(),
         resumed=resumed,
+        is_planned=resumed and newest is not None and newest.was_planned,
         base=base_id,
         base_assumed=assumed,
     )

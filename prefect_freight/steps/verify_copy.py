@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.control.checksums import keep_checksums
+from prefect_freight.control.checksums import CheckedReader, keep_checksums
 from prefect_freight.control.data import list_data
 from prefect_freight.control.diff import read_diff
 from prefect_freight.control.manifest import count_copy
-from prefect_freight.control.manifest_reader import ManifestReader, read_copy
+from prefect_freight.control.manifest_reader import read_copy
 from prefect_freight.errors import IntegrityError, NotFoundError
 from prefect_freight.formats import Reader
 from prefect_freight.formats.choice import compare_values, open_reader
@@ -72,7 +72,7 @@ def compare(destination: Store, job: Job, level: VerifyLevel) -> Differences:
     differences = Differences()
     if level == "none":
         return differences
-    records = ManifestReader(destination)
+    records = CheckedReader(destination)
     manifest = records.manifest(job.area)
     # Checksums lie in objects of their own, which sizes do not need; but of a base on the user's
     # word it is told how much nobody has checked.

@@ -58,6 +58,7 @@ class LocalStore:
         # Folders that were made, and folders that were seen to lie below the root: so that not
         # every object costs a `makedirs` and a `realpath`.
         self._made: set[str] = set()
+        self._made_for_root: list[str] = []
         self._links = Links(root, linked, self.url)
 
     def __repr__(self) -> str:
@@ -240,6 +241,7 @@ class LocalStore:
         if folder in self._made:
             return False
         self._links.refuse_links(folder)
+        missing = list(_missing_folders(self._root))
         try:
             os.makedirs(folder, exist_ok=True)
         except FileExistsError as error:  # a file has the folder's name
@@ -253,6 +255,7 @@ class LocalStore:
                 above = os.path.dirname(above)
                 self._sync(above)
         self._made.add(folder)
+        self._made_for_root = missing or self._made_for_root
         return True
 
     def _remove_stale(self) -> None:
@@ -275,6 +278,15 @@ class LocalStore:
             except OSError:
                 return
             folder = os.path.dirname(folder)
+        # Whose export is refused finds what there was before: no folder, if there was none. One
+        # that somebody else made stays, empty as it is.
+        for made in self._made_for_root:
+            self._made.discard(made)
+            try:
+                os.rmdir(made)
+            except OSError:
+                return
+        self._made_for_root = []
 
     def _remove_temporary(self) -> None:
         """Remove the folder of temporary files if nothing else is left in the control area."""
@@ -321,6 +333,13 @@ class LocalStore:
                 return InputError(f"{failure}. This disk cannot hold the key; export to S3")
             case _:
                 return TransientError(failure)
+
+
+def _missing_folders(folder: str) -> Iterator[str]:
+    """Yield the folder and those that it lies in, from below, as far as they do not exist."""
+    while not os.path.lexists(folder):
+        yield folder
+        folder = os.path.dirname(folder)
 
 
 def _open_file(path: str, flags: int = 0) -> int:

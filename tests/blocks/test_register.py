@@ -19,7 +19,8 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 HIDDEN = "hush-hush-0123456789"
 SAMPLE = Path(__file__).parents[2] / "deployments" / "blocks.yaml"
-SAMPLE_REFERENCES = ["block:icechunk-repository/weather", "block:object-store/archive"]
+SAMPLE_PLACES = ["block:icechunk-repository/weather", "block:object-store/archive"]
+SAMPLE_REFERENCES = ["block:store-credentials/storage", *SAMPLE_PLACES]
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_the_sample_file_is_registered_and_its_blocks_work(s3: S3Server, environment: str) -> None:
     assert register_file(SAMPLE) == SAMPLE_REFERENCES
-    repository, store = (load_reference(reference) for reference in SAMPLE_REFERENCES)
+    repository, store = (load_reference(reference) for reference in SAMPLE_PLACES)
     assert isinstance(repository, IcechunkRepository)
     assert isinstance(store, ObjectStore)
     opened = store.open()

@@ -81,7 +81,7 @@ def test_a_diff_tells_what_its_manifest_does() -> None:
 
 def test_without_a_whole_index_there_is_no_diff() -> None:
     assert read_diff(MemoryStore(), AREA) is None
-    with pytest.raises(UnsoundError, match="found 1 bytes that are none"):
+    with pytest.raises(UnsoundError, match="found 1 bytes that are no JSON"):
         read_diff(MemoryStore({f"{AREA}/diff/diff.json": b"{"}), AREA)
 
 

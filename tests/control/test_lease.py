@@ -106,7 +106,7 @@ def test_past_the_lease_it_is_renewed_first_if_nobody_took_it(destination: Scrip
             lock.destination.write("k", b"x")
         lock.destination.write("k", b"x")
         assert order[:2] == [("read", LOCK), ("replace", LOCK)]
-        assert order[-1] == ("write", "k")
+        assert ("write", "k") in order[2:]  # perhaps with one more renewal behind it
         destination.script = by_the_book
     assert read_holder(destination) is None
 

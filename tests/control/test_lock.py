@@ -10,8 +10,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from damaging import WHOLE
 
-from prefect_freight.control.holder import Holder, began_of, read_holder
+from prefect_freight.control.holder import Holder, began_of, parse_holder, read_holder, to_json
 from prefect_freight.control.lease import Lease
 from prefect_freight.control.lock import LEASE, LOCK, Lock, hold_lock
 from prefect_freight.errors import LockedError, TransientError
@@ -179,3 +180,25 @@ def test_a_process_that_nobody_may_look_at_is_not_dead() -> None:
     assert not replace(here, pid=os.getppid(), began=began_of(os.getppid()) or "").is_dead
     assert replace(here, pid=os.getppid(), began="0").is_dead
     assert replace(here, pid=2**22 + 1, began="1").is_dead
+
+
+RIGHT = json.loads(to_json(Holder.this(), 3))
+ODD = [
+    json.dumps(RIGHT | {name: odd}).encode()
+    for name in RIGHT
+    for odd in (None, [], {"x": [[]]}, -1, True)
+]
+
+
+def test_what_is_no_record_of_a_lock_holds_nobody_up(tmp_path: Path) -> None:
+    for number, odd in enumerate([*WHOLE, *ODD]):
+        store = LocalStore(str(tmp_path / str(number)))
+        for key in (LOCK, f"{LOCK}.unreadable"):
+            store.write(key, odd)
+        with hold_lock(store):
+            assert read_holder(store) is not None
+
+
+def test_a_holder_since_times_that_cannot_be_told_is_named_all_the_same() -> None:
+    holder = parse_holder(json.dumps(RIGHT | {"since": 1e18}).encode())
+    assert "9999" in str(holder)

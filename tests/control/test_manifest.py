@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from memory import MemoryStore
 from tables import inline_stretch, md5_of, stretch
 
-from prefect_freight.control.manifest import Manifest, checksums_key, read_fill, read_manifest
+from prefect_freight.control.manifest import Manifest, read_fill, read_manifest
 from prefect_freight.control.manifest_reader import ManifestReader
 from prefect_freight.control.manifest_writer import INLINE_BYTES_PER_PART, ManifestWriter
+from prefect_freight.control.part_checksums import put_checksums
 from prefect_freight.errors import IntegrityError, UnsoundError
 from prefect_freight.model import Kind, Round
 from prefect_freight.plan.entries import digest, make_entries, no_rows
@@ -58,7 +59,7 @@ def test_a_checksum_that_was_put_beside_a_part_comes_with_its_row() -> None:
     area = write_layer(store, 1, {"a": "x", "b": "y"})
     manifest = read_manifest(store, area)
     assert manifest is not None
-    store.write(checksums_key(f"{area}/{manifest.parts[0].key}"), md5_of("x") + bytes(16))
+    put_checksums(store, area, manifest.parts[0], md5_of("x") + bytes(16))
     section = Section("t", "", "", {}, (area,), 2)
     rows = ManifestReader(store).entries(section, ["checksum"]).to_pylist()
     assert [row["checksum"] for row in rows] == [md5_of("x"), None]

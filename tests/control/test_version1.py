@@ -1,4 +1,4 @@
-"""What version 1 recorded at a destination is resumed, and extended by differences."""
+"""What older versions recorded at a destination is resumed, and extended by differences."""
 
 import shutil
 from pathlib import Path
@@ -11,16 +11,21 @@ from unfinished import FIXTURES, Elsewhere
 
 from prefect_freight.control.manifest import read_manifest
 from prefect_freight.control.runs import read_last
+from prefect_freight.control.sealed import RECORD_VERSION
 from prefect_freight.control.version1 import METADATA
 from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
 
 
+def left_by(version: int, folder: Path) -> tuple[Path, Path]:
+    """Return a repository, and what a version left unfinished of its copy."""
+    shutil.copytree(FIXTURES / f"unfinished-{version}", folder / "old")
+    return folder / "old" / "repository", folder / "old" / "destination"
+
+
 @pytest.fixture
 def places(tmp_path: Path) -> tuple[Path, Path]:
-    """Return a repository, and what version 1 left unfinished of its copy."""
-    shutil.copytree(FIXTURES / "unfinished-1", tmp_path / "v1")
-    return tmp_path / "v1" / "repository", tmp_path / "v1" / "destination"
+    return left_by(1, tmp_path)
 
 
 def fresh(repository: Path, folder: Path) -> dict[str, bytes]:
@@ -66,7 +71,7 @@ def test_a_copy_that_version_1_recorded_is_extended_by_a_difference(
             Elsewhere(repository), copy, from_ref="last", section_rows=section_rows
         )
         assert report.base_snapshot is not None
-        assert not report.notes
+        assert all("out of view" in note for note in report.notes)
         assert data(copy) == fresh(repository, tmp_path / f"fresh-{number}")
         assert verify(copy).whole
 
@@ -79,3 +84,17 @@ def test_what_version_1_left_unfinished_is_not_the_base_of_a_difference(
     report = export_at_once(Elsewhere(repository), copy, from_ref="last")
     assert (report.resumed, report.base_snapshot) == (False, None)
     assert data(copy) == fresh(repository, tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("version", [1, 2, RECORD_VERSION])
+def test_what_a_version_left_unfinished_is_resumed_and_extended(
+    tmp_path: Path, version: int
+) -> None:
+    repository, copy = left_by(version, tmp_path)
+    report = export_at_once(Elsewhere(repository), copy)
+    assert (report.resumed, report.objects_transferred) == (True, 4)
+    History(repository).commit(resize("a", 30, 4), create("n"))
+    report = export_at_once(Elsewhere(repository), copy, from_ref="last")
+    assert (report.base_snapshot is not None, report.notes) == (True, ())
+    assert data(copy) == fresh(repository, tmp_path / "fresh")
+    assert verify(copy).to_dict()["unchecked"] == 0

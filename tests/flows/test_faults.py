@@ -1,5 +1,6 @@
 """Prefect tries again what may pass, and only what is missing; what it cannot mend it names."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 from faulty import FaultyObjectStore
 from fixtures_prefect import PrefectServer
+from told import percent
 
 from prefect_freight.errors import AccessError, IncompleteError, TransientError
 from prefect_freight.flows import export_repo
+from prefect_freight.plan.numbers import format_bytes
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 KEY = "surface/temperature/0.0.0"
@@ -95,7 +98,15 @@ def test_a_terminated_run_leaves_the_marker_of_a_failure_and_can_go_on(
     assert ended.returncode == -signal.SIGTERM, ended.stderr
     (marker,) = copy.glob("EXPORT_*_FAILURE")
     reason, not_begun = marker.read_text().splitlines()  # what was not begun has not failed
-    assert reason == "TerminationSignal"
+    (written,) = copy.glob(".freight/*/report.json")
+    told = json.loads(written.read_text())
+    moved, size = told["objects_transferred"], format_bytes(told["bytes_transferred"])
+    assert reason.startswith(f"cancelled when {moved} of ")
+    assert reason.endswith(f" objects were done, {size} moved")
+    assert told["notes"] == [reason, not_begun]
+    done = percent(f"file://{copy}")
+    assert done is not None  # where it stopped
+    assert done == pytest.approx(100 * moved / (moved + told["objects_not_begun"]))
     assert not_begun.endswith("objects were not begun")
     assert not (copy / ".freight" / "lock").exists()
     report = export_repo(str(weather), str(copy))

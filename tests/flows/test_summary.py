@@ -1,18 +1,24 @@
 """What people read of a flow run: names, keys and Markdown."""
 
 import re
+from pathlib import Path
 
 import pytest
+from histories import History, create
 
 from prefect_freight.flows.summary import (
     artifact_key,
     progress_percent,
     progress_text,
+    run_tags,
     short_name,
     summary_line,
     summary_markdown,
 )
-from prefect_freight.model import Action, ExportReport, Failure, Outcome, Plan
+from prefect_freight.model import Action, ExportReport, Failure, Options, Outcome, Plan
+from prefect_freight.sources.icechunk.source import IcechunkSource
+from prefect_freight.steps.open_job import look_at_job
+from prefect_freight.stores.urls import open_store
 
 
 def report(**changes: object) -> ExportReport:
@@ -98,8 +104,40 @@ def test_progress_stays_between_nothing_and_all(done: int, objects: int, percent
 
 
 def test_progress_says_objects_bytes_and_rate() -> None:
-    said = progress_text(1500, Plan((), 3000, 0, 0, 0), 4_000_000, 2.0)
+    said = progress_text(Outcome(1500, 4_000_000), Plan((), 3000, 0, 0, 0), 2.0)
+    assert said == "1,500 of 3,000 objects done, 4.0 MB moved, 2.0 MB/s, 2.0 s left"
+
+
+def test_of_an_export_that_has_ended_no_time_is_left() -> None:
+    said = progress_text(Outcome(1500, 4_000_000), Plan((), 3000, 0), 2.0, ended=True)
     assert said == "1,500 of 3,000 objects done, 4.0 MB moved, 2.0 MB/s"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "end"),
+    [
+        (Outcome(skipped=2000), "2,000 of 3,000 objects done, 0 B moved, 0 B/s"),
+        # Only what moved now has taken time.
+        (Outcome(500, 50, skipped=2000), "50 B moved, 5 B/s, 10 s left"),
+        (Outcome(250, 50, deleted=250), "50 B moved, 5 B/s, 50 s left"),
+        (Outcome(3000, 50), "3,000 of 3,000 objects done, 50 B moved, 5 B/s"),
+    ],
+)
+def test_the_time_that_is_left_follows_what_moved_now(outcome: Outcome, end: str) -> None:
+    assert progress_text(outcome, Plan((), 3000, 0), 10.0).endswith(end)
+
+
+def test_a_run_that_is_tried_again_has_its_tags_once(tmp_path: Path) -> None:
+    history = History(tmp_path / "repository")
+    history.commit(create("a"))
+    store, source = open_store(str(tmp_path / "copy")), IcechunkSource(str(history.path))
+    first = look_at_job(source, store, source.resolve("main"), Options())
+    tags = run_tags(["nightly", "nightly"], first)
+    assert tags == ["nightly", "format:zarr2", f"snapshot:{first.snapshot.id}"]
+    assert run_tags(tags, first) == tags
+    history.commit(create("b"))
+    later = look_at_job(source, store, source.resolve("main"), Options())
+    assert run_tags(tags, later) == ["nightly", "format:zarr2", f"snapshot:{later.snapshot.id}"]
 
 
 def test_the_summary_has_the_four_numbers_snapshot_and_marker() -> None:
@@ -115,6 +153,12 @@ def test_the_summary_has_the_four_numbers_snapshot_and_marker() -> None:
         assert f"| {cell} |" in text
     assert "The copy is whole." in text
     assert "failed" not in text.replace("Objects failed", "")
+
+
+def test_of_a_marker_that_could_not_be_written_the_summary_says_so() -> None:
+    text = summary_markdown(report(marker=""), Outcome(), "the store is gone")
+    assert "| Marker | none: it could not be written |" in text
+    assert "The copy is **not** whole" in text
 
 
 @pytest.mark.parametrize(("marker", "state"), [("A_SUCCESS", "Whole"), ("A_FAILURE", "Not whole")])

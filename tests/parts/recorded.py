@@ -6,9 +6,11 @@ from typing import Any
 
 from tables import md5_of
 
-from prefect_freight.control.manifest import CHECKSUM_BYTES, NO_CHECKSUM, Manifest, checksums_key
-from prefect_freight.control.manifest_reader import ManifestReader, read_table
+from prefect_freight.control.manifest import Manifest
+from prefect_freight.control.manifest_reader import ManifestReader
+from prefect_freight.control.part_checksums import CHECKSUM_BYTES, NO_CHECKSUM, put_checksums
 from prefect_freight.control.runs import run_of, write_run
+from prefect_freight.control.tables import read_table
 from prefect_freight.model import ENTRY_SCHEMA, Format, Job, Options, Plan, Round
 from prefect_freight.sources import Source
 from prefect_freight.sources.icechunk.source import IcechunkSource
@@ -36,11 +38,13 @@ def close_night(destination: Store, job: Job, manifest: Manifest) -> None:
     """Record a planned export as if it had ended whole; a checksum tells the content it is of."""
     for part in manifest.parts:
         if part.round is not Round.DELETES:
-            table = read_table(destination, f"{manifest.area}/{part.key}", ["content", "kept"])
+            columns = ["content", "kept"]
+            place = f"{manifest.area}/{part.key}"
+            table = read_table(destination, place, columns, part.rows, part.digest)
             rows = zip(table["content"].to_pylist(), table["kept"].to_pylist(), strict=True)
             data = b"".join(NO_CHECKSUM if kept else md5_of(content) for content, kept in rows)
             assert len(data) == CHECKSUM_BYTES * part.rows
-            destination.write(checksums_key(f"{manifest.area}/{part.key}"), data)
+            put_checksums(destination, manifest.area, part, data)
     write_run(destination, run_of(job, "whole"))
 
 

@@ -1,7 +1,7 @@
 """An export that was left unfinished, as files: `python tests/parts/unfinished.py` makes a new one.
 
 What each version of the control area wrote is kept in `tests/fixtures`, and must still be resumed.
-Make one when `prefect_freight.model.FORMAT_VERSION` changes, and never change an older one.
+Make one when `RECORD_VERSION` changes, and never change an older one.
 """
 
 import contextlib
@@ -15,8 +15,9 @@ from faulty import FaultyStore
 from histories import History, create, group, resize
 
 from prefect_freight import export
+from prefect_freight.control.sealed import RECORD_VERSION
 from prefect_freight.errors import AccessError, IncompleteError
-from prefect_freight.model import FORMAT_VERSION, Snapshot
+from prefect_freight.model import Snapshot
 from prefect_freight.sources import ChunkRefs, Node
 from prefect_freight.sources.icechunk.source import IcechunkSource
 from prefect_freight.stores.urls import open_store
@@ -70,7 +71,7 @@ def make(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    place = FIXTURES / f"unfinished-{FORMAT_VERSION}"
+    place = FIXTURES / f"unfinished-{RECORD_VERSION}"
     shutil.rmtree(place, ignore_errors=True)
     make(place)
     sys.stdout.write(f"{place}\n")

@@ -22,7 +22,7 @@ def history(tmp_path: Path) -> History:
 def begin_all(copy: MemoryStore, job: Job) -> None:
     """Record that all that a job's diff plans may have been begun."""
     for round_ in Round:
-        Ledger(copy, job.area).begin(round_, 0)
+        Ledger(copy, job.area, "").begin(round_, 0)
 
 
 def moves(copy: MemoryStore, job: Job) -> dict[str, set[str]]:

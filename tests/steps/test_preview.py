@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from changes import BASE, CHANGES
+from faulty import FaultyStore
 from histories import History
 from memory import MemoryStore
 from runners import export_at_once
 
+from prefect_freight.errors import AccessError, IncompleteError
 from prefect_freight.exporting import dry_run
 
 FULL = {"dtype changed", "group deleted", "array becomes a group"}
@@ -50,3 +52,48 @@ def test_of_a_whole_copy_there_is_nothing_to_do(tmp_path: Path) -> None:
     export_at_once(history.path, copy)
     preview = dry_run(history.path, copy)
     assert (preview.finished, preview.put_requests, preview.nodes) == (True, 0, {})
+
+
+@pytest.mark.parametrize("format_", ["zarr2", "zarr3"])
+def test_what_an_unfinished_export_has_done_is_not_to_be_done(tmp_path: Path, format_: str) -> None:
+    history, copy = History(tmp_path / "repository"), MemoryStore()
+    history.commit(*BASE)
+    keys = ("a/1", "a/c/1")
+    broken = FaultyStore(copy, lambda key, _: AccessError("no") if key in keys else None)
+    with pytest.raises(IncompleteError):
+        export_at_once(history.path, broken, format=format_)
+    preview = dry_run(history.path, copy, format=format_)
+    report = export_at_once(history.path, copy, format=format_)
+    assert report.resumed
+    counted = preview.rounds.values()
+    assert sum(count["puts"] for count in counted) == report.objects_transferred
+    assert sum(count["bytes"] for count in counted) == report.bytes_transferred
+    assert preview.recorded == report.objects_skipped > 0
+
+
+@pytest.mark.parametrize("from_ref", [None, "last"])
+@pytest.mark.parametrize("changed", [True, False])
+def test_it_names_what_would_stay_though_it_is_not_ours(
+    tmp_path: Path, from_ref: str | None, *, changed: bool
+) -> None:
+    history, copy = History(tmp_path / "repository"), MemoryStore()
+    history.commit(*BASE)
+    export_at_once(history.path, copy)
+    copy.write("README.txt", b"somebody's")
+    if changed:
+        history.commit(*CHANGES["chunk changed"])
+    preview = dry_run(history.path, copy, from_ref=from_ref)
+    assert preview.notes == ("1 object there is not ours and would stay: README.txt",) or (
+        preview.finished
+        and preview.notes == ("1 object there is not ours and was left: README.txt",)
+    )
+    assert "was left: README.txt" in export_at_once(history.path, copy, from_ref=from_ref).notes[-1]
+
+
+def test_objects_of_others_in_a_folder_that_is_new_to_us_are_named(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/a").write_bytes(b"a")
+    copy = MemoryStore({"mine": b"1", "yours": b"2"})
+    source = f"objects+file://{tmp_path}/source"
+    preview = dry_run(source, copy, format="objects", on_existing="merge")
+    assert preview.notes == ("2 objects there are not ours and would stay: mine, yours",)

@@ -167,6 +167,22 @@ def test_each_answer_has_its_class(answer, expected, act) -> None:
         found = found.__cause__ or found.__context__
 
 
+@pytest.mark.parametrize(
+    ("answer", "act"),
+    [
+        (says(404, "<html>"), lambda store: list(store.list("d/"))),
+        (says(200, "<html>", **{"Content-Type": "text/html"}), lambda store: store.read("k")),
+        (says(200, "<html>", **{"Content-Type": "text/html"}), lambda store: store.write("k", b"")),
+    ],
+    ids=["no page", "a page", "a page for all"],
+)
+def test_a_web_server_that_is_no_s3_is_told_as_that(answer, act) -> None:
+    with serving(answer) as endpoint, pytest.raises(ConfigError) as caught:
+        act(store_at(endpoint))
+    assert str(caught.value).startswith(f"expected an S3 service at {endpoint}, found one that ")
+    assert "Check endpoint_url" in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["read", "range"])
 def test_a_body_that_is_cut_short_may_be_whole_next_time(name: str) -> None:
     with serving(cut_short) as endpoint, pytest.raises(TransientError):

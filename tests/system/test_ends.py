@@ -154,7 +154,7 @@ ENDS = [
     End("full", failing(StorageFullError("no room")), IncompleteError, IncompleteError, "no room"),
     # The run is the thief's now: nothing is said of it.
     End("lost lock", stealing, IncompleteError, LockedError, "", "open"),
-    End("interrupt", interrupting, KeyboardInterrupt, None, "KeyboardInterrupt"),
+    End("interrupt", interrupting, KeyboardInterrupt, None, "interrupted when "),
     End(
         "ledger",
         refusing(

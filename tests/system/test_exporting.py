@@ -158,7 +158,7 @@ def test_merging_keeps_what_is_there_and_says_so(weather: Path, tmp_path: Path) 
     (tmp_path / "copy" / "precious").write_bytes(b"mine")
     report = export(weather, tmp_path / "copy", on_existing="merge")
     assert data(tmp_path / "copy")["precious"] == b"mine"
-    assert "1 objects there are not ours and were left: precious" in report.notes[0]
+    assert "1 object there is not ours and was left: precious" in report.notes[0]
 
 
 def test_what_the_format_cannot_say_is_refused_before_anything_is_written(

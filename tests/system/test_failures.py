@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from histories import History, create, data
+from layouts import LayoutCase, over_layouts
 from runners import Run
 from scripted import ScriptedStore, by_the_book
 
@@ -41,7 +42,7 @@ def test_more_failures_than_are_named_are_moved_by_the_next_run(
             raise AccessError("may not write")
 
     store.script = refuse
-    with pytest.raises(IncompleteError, match=f"and {CHUNKS // 2 - 1} more: may not") as caught:
+    with pytest.raises(IncompleteError, match=f"and {CHUNKS // 2 - 1:,} more: may not") as caught:
         export(str(history.path), store)
     report = caught.value.report
     assert report is not None
@@ -50,7 +51,7 @@ def test_more_failures_than_are_named_are_moved_by_the_next_run(
     named = [line for line in lines if line.startswith("put a/")]
     assert (len(named), lines[MAX_FAILURES_NAMED]) == (
         MAX_FAILURES_NAMED,
-        f"and {CHUNKS // 2 - MAX_FAILURES_NAMED} more failed",
+        f"and {CHUNKS // 2 - MAX_FAILURES_NAMED:,} more failed",
     )
     (recorded,) = (tmp_path / "copy").glob(".freight/*/report.json")
     assert json.loads(recorded.read_text())["objects_failed"] == CHUNKS // 2
@@ -58,3 +59,28 @@ def test_more_failures_than_are_named_are_moved_by_the_next_run(
     again = export(str(history.path), store)
     assert again.objects_skipped == CHUNKS // 2
     assert len(data(tmp_path / "copy")) >= CHUNKS
+
+
+@pytest.mark.by_flow_too("zarr2")
+@over_layouts
+def test_a_marker_that_could_not_be_written_is_told_as_that(
+    export: Run, tmp_path: Path, layout: LayoutCase
+) -> None:
+    subject = layout.make(tmp_path)
+    subject.visit(0)
+
+    def refuse(operation: str, key: str) -> None:
+        if operation == "write" and not key.startswith(".freight/"):
+            raise AccessError("may not write")
+
+    store = ScriptedStore(open_store(str(tmp_path / "copy")), refuse)
+    with pytest.raises(IncompleteError) as caught:
+        export(subject.url, store, **subject.options)
+    report = caught.value.report
+    assert report
+    assert (report.whole, report.marker) == (False, "")
+    unwritten = f"EXPORT_{report.snapshot}_FAILURE could not be written"
+    assert report.notes[-1].startswith(unwritten)
+    assert not list((tmp_path / "copy").glob("EXPORT_*"))
+    store.script = by_the_book
+    assert export(subject.url, store, **subject.options).whole

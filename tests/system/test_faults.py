@@ -150,7 +150,7 @@ def test_credentials_that_expire_stop_the_export_early_and_new_ones_move_the_res
         assert stopped.objects_failed <= way.proxy.faults[Fault.EXPIRED]
         done = stopped.objects_transferred + stopped.objects_failed + stopped.objects_not_begun
         assert done == sum(stopped.rounds.values())
-        assert stopped.notes == (f"{stopped.objects_not_begun} objects were not begun",)
+        assert stopped.notes[0] == f"{stopped.objects_not_begun:,} objects were not begun"
         doomed, arrived = way.proxy.faults[Fault.EXPIRED], way.proxy.puts(CHUNK)
         assert doomed < 500
         assert arrived > 200

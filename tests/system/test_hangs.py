@@ -271,17 +271,18 @@ def test_a_command_whose_requests_hang(
     subprocess.run(again, check=True, capture_output=True)  # its lock is seen to be a dead one's
 
 
-@pytest.mark.usually("plain-zarr2")
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_answers_that_drip_are_asked_for_again(
     export: Run, s3: S3Server, request: pytest.FixtureRequest, layout: str
 ) -> None:
     source = request.getfixturevalue(LAYOUTS[layout])
-    with proxied(s3.endpoint_url, Rule(Fault.DRIP, "GET", r"/\.freight/", times=3)) as proxy:
+    with proxied(s3.endpoint_url, Rule(Fault.DRIP, "GET", r"/\.freight/", times=2)) as proxy:
         config = s3.config(endpoint_url=proxy.endpoint_url)
-        store = S3Store(s3.new_bucket(), "copy", config, idle_s=1)
+        # Not shorter: a healthy server is to answer in time on a busy machine, too.
+        store = S3Store(s3.new_bucket(), "copy", config, idle_s=4)
         assert export(source, store, format=layout).whole
-        assert proxy.faults[Fault.DRIP] == 3
+        assert proxy.faults[Fault.DRIP] == 2
 
 
 @pytest.mark.slow

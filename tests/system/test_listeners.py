@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 from engine import run_engine
+from faulty import FaultyStore
 from folders import Folder, put
 from histories import data
+from layouts import LayoutCase, over_layouts
 
 from prefect_freight import ExportReport, export
 from prefect_freight.control.runs import read_runs
-from prefect_freight.events import Event, Moved, StepStarted, ignore_event
+from prefect_freight.errors import AccessError, IncompleteError
+from prefect_freight.events import Event, Moved, Planned, StepStarted, ignore_event
 from prefect_freight.model import Format, Options, Outcome, Round
 from prefect_freight.sources.kinds import open_source
 from prefect_freight.steps.compute_diff import compute_diff
@@ -22,6 +25,8 @@ from prefect_freight.steps.resolve import resolve
 from prefect_freight.steps.write_manifest import write_manifest
 from prefect_freight.stores.urls import open_store
 
+ONE_OF_EACH = {"a/1", "a/c/1", "d/x"}
+"""A key of each layout's data."""
 ONCE = "this is said once"
 type Engine = Callable[..., ExportReport]
 
@@ -107,10 +112,32 @@ def test_an_interrupt_that_hits_in_a_listener_is_one(
         run_engine("plain", many_local, copy, listener=Failing(KeyboardInterrupt(), at))
     (marker,) = copy.glob("EXPORT_*")
     assert marker.name.endswith("_FAILURE")
-    assert "KeyboardInterrupt" in marker.read_text()
+    assert "interrupted when " in marker.read_text()
     assert [run.state for run in read_runs(open_store(str(copy)))] == ["failed"]
     assert not (copy / ".freight/lock").exists()
     assert export(many_local, copy, settle_s=0).whole
+
+
+@over_layouts
+def test_what_of_a_batch_was_done_before_is_told_as_done(
+    tmp_path: Path, layout: LayoutCase
+) -> None:
+    subject = layout.make(tmp_path)
+    subject.visit(0)
+    place = open_store(str(tmp_path / "copy"))
+
+    def refuse_one(key: str, _: int) -> Exception | None:
+        return AccessError("no") if key in ONE_OF_EACH else None
+
+    with pytest.raises(IncompleteError):
+        run_engine("plain", subject.url, FaultyStore(place, refuse_one), **subject.options)
+    told: list[Event] = []
+    report = run_engine("plain", subject.url, place, listener=told.append, **subject.options)
+    assert report.resumed
+    (planned,) = (event for event in told if isinstance(event, Planned))
+    moved = [event for event in told if isinstance(event, Moved)]
+    assert sum(event.objects for event in moved) == planned.objects
+    assert sum(event.bytes for event in moved) == planned.bytes
 
 
 def test_a_step_of_its_own_takes_listeners_that_fail(

@@ -272,7 +272,7 @@ def test_a_full_store_is_not_waited_for(store: ScriptedStore, array: str) -> Non
     # Each thread may have met it once.
     assert report.objects_failed <= 64
     assert report.objects_not_begun == sum(report.rounds.values()) - report.objects_failed
-    assert report.notes == (f"{report.objects_not_begun} objects were not begun",)
+    assert report.notes == (f"{report.objects_not_begun:,} objects were not begun",)
     marker = store.inner.read(report.marker).decode()
     assert marker.endswith(
         f"no room. What was moved is recorded; run the same command again to "

@@ -124,7 +124,10 @@ def test_where_it_is_not_known_what_is_needed_nothing_goes(moving: Moving) -> No
 
 
 def test_where_nothing_was_exported_nothing_goes(tmp_path: Path) -> None:
-    assert prune(tmp_path).found == ()
+    (tmp_path / "mine").write_text("somebody's")
+    with pytest.raises(InputError, match="no record of any export"):
+        prune(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     with pytest.raises(InputError, match="at least 0"):
         prune(tmp_path, keep=-1)
 

@@ -91,6 +91,27 @@ def test_a_copy_that_is_whole_already_is_compared_too(moving: Moving) -> None:
     assert data(moving.copy) == moving.fresh()
 
 
+def lose_checksums(moving: Moving) -> None:
+    for kept in moving.copy.glob(".freight/*/manifest/*.md5"):
+        kept.unlink()
+
+
+@pytest.mark.parametrize("format_", LAYOUTS)
+def test_checksums_that_were_lost_are_gathered_again_from_the_ledgers(
+    export: Run, tmp_path: Path, format_: str
+) -> None:
+    moving = Moving(tmp_path, format_, export)
+    moving.commit(*((put("d/x", b"1"), *BASE) if moving.objects else ARRAYS))
+    moving.export()
+    moving.commit(put("d/x", b"2") if moving.objects else write("a", slice(0, 3), 5))
+    moving.export(from_ref="last")
+    lose_checksums(moving)
+    found = verify(moving.copy)
+    assert (found.whole, found.to_dict()["unchecked"]) == (True, 0)
+    flip(moving.chunks[0])
+    assert not verify(moving.copy).whole
+
+
 @pytest.mark.parametrize("format_", LAYOUTS)
 def test_where_checksums_were_lost_the_source_is_read(
     export: Run, tmp_path: Path, format_: str
@@ -98,8 +119,9 @@ def test_where_checksums_were_lost_the_source_is_read(
     moving = Moving(tmp_path, format_, export)
     moving.commit(*((put("d/x", b"1"), *BASE) if moving.objects else ARRAYS))
     moving.export()
-    for kept in moving.copy.glob(".freight/*/manifest/*.md5"):
-        kept.unlink()
+    lose_checksums(moving)
+    for ledger in moving.copy.glob(".freight/*/ledger"):
+        shutil.rmtree(ledger)
     assert verify(moving.copy).to_dict()["unchecked"] > 0
     assert verify(moving.copy, source=moving.url).whole
     flip(moving.chunks[0])

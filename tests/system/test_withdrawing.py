@@ -4,6 +4,7 @@ Whatever the consolidated metadata at the destination is: as we wrote it, none, 
 """
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from engine import run_engine
 from histories import Change, History, create, data
 from runners import Run, export_at_once
 from scripted import ScriptedStore
 from zarr.core.group import GroupMetadata
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
+from prefect_freight.errors import AccessError, IncompleteError
+from prefect_freight.events import Event, Notice
+from prefect_freight.exporting import dry_run
 from prefect_freight.stores.urls import open_store
 
 FORMATS = ["zarr2", "zarr3"]
@@ -178,6 +183,57 @@ def test_a_root_array_leaves_and_comes_back_once(tmp_path: Path, export: Run, fo
     kinds = [operation for operation, key in watched.changes if key in DOCUMENTS]
     assert kinds == ["delete"] * len(own) + ["write"] * len(own)
     assert zarr.open_array(tmp_path / "copy", mode="r")[:].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.by_flow_too("zarr2")
+@formats
+def test_what_is_out_of_view_is_named_with_its_time_until_it_is_back(
+    tmp_path: Path, export: Run, format_: str
+) -> None:
+    history, copy = History(tmp_path / "repository"), tmp_path / "copy"
+    history.commit(create("a"), create("g/b"), create("stays"))
+    assert export_at_once(history.path, copy, format=format_).arrays_withdrawn == ()
+    history.commit(create("a", dtype="f8"), create("g/b", chunks=(4,)))
+    preview = dry_run(history.path, copy, format=format_, from_ref="last")
+    assert "out of view while they change: a, g/b" in preview.notes
+
+    def refuse(operation: str, key: str) -> None:
+        if operation == "write" and key.startswith("g/b/"):
+            raise AccessError("may not write")
+
+    broken = ScriptedStore(open_store(str(copy)), refuse)
+    with pytest.raises(IncompleteError) as caught:
+        export(history.path, broken, format=format_, from_ref="last")
+    failed = caught.value.report
+    assert failed
+    assert failed.arrays_withdrawn == ("a", "g/b")
+    marker = (copy / failed.marker).read_text()
+    assert "2 arrays are out of view" in failed.notes[-1]
+    assert "2 arrays are out of view" in marker
+
+    time.sleep(1)  # since it is told how long they were away, and not how long this attempt took
+    told: list[Event] = []
+    report = run_engine(
+        "plain", history.path, copy, format=format_, from_ref="last", listener=told.append
+    )
+    assert report.arrays_withdrawn == ("a", "g/b")
+    assert report.seconds_withdrawn > 1 > report.seconds - 1
+    assert report.notes[-1].startswith("2 arrays were out of view for ")
+    assert report.notes[-1].endswith("while they changed: a, g/b")
+    notices = [event.text for event in told if isinstance(event, Notice)]
+    assert ["are out" in notices[0], "were out" in notices[1]] == [True, True]
+
+
+@formats
+def test_a_root_array_that_was_out_of_view_is_told_as_back(tmp_path: Path, format_: str) -> None:
+    history = History(tmp_path / "repository")
+    root_array(history, "i4")
+    export_at_once(history.path, tmp_path / "copy", format=format_)
+    root_array(history, "f8")
+    report = export_at_once(history.path, tmp_path / "copy", format=format_, from_ref="last")
+    assert report.arrays_withdrawn == ("",)
+    assert report.notes[-1].startswith("1 array was out of view for ")
+    assert report.notes[-1].endswith("while it changed: /")
 
 
 @formats

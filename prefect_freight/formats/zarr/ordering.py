@@ -60,7 +60,8 @@ class ZarrOrdering:
             )
         )
         # Also the documents that did not change: what is deleted for a while must come back.
-        return Preparation(list(self._away(again)), {METADATA: again})
+        returning = tuple(sorted(self._withdrawn & self._arrays))
+        return Preparation(list(self._away(again)), {METADATA: again}, returning)
 
     def _away(self, documents: pa.Array) -> Iterator[tuple[str, Round, pa.RecordBatch]]:
         # That of the other format too, where a copy of it is replaced; but not what is not ours.

@@ -1,16 +1,23 @@
 """Comparing what zarr decodes of the source and of the copy, block by block."""
 
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow.compute as pc
 import zarr
 
+from prefect_freight.formats.zarr.occupied import (
+    Coords,
+    occupied_boxes,
+    parse_chunk_keys,
+    united,
+)
 from prefect_freight.formats.zarr.selecting import select_nodes
 from prefect_freight.formats.zarr.view import ZarrView
-from prefect_freight.model import EVERYTHING, Format, Job
+from prefect_freight.model import CONTROL_AREA, EVERYTHING, Format, Job
 from prefect_freight.plan.differences import Differences
 from prefect_freight.sources import ZarrSource
 from prefect_freight.stores import Store
@@ -37,7 +44,10 @@ def compare_arrays(
             continue
         try:
             copy = zarr.open_array(view, path=path, mode="r", zarr_format=version)
-            wrong = _first_difference(array, copy)
+            refs = source.read_chunks(job.snapshot, path)
+            listed = _listed(destination, path, array.ndim)
+            there = chain((chunks.coords.astype(np.int64) for chunks in refs), listed)
+            wrong = _first_difference(array, copy, there)
         except Exception as error:  # noqa: BLE001 - whatever keeps a reader out is a finding
             wrong = f"zarr cannot read it: {type(error).__name__}: {error}"
         if wrong:
@@ -53,31 +63,42 @@ def _arrays(node: Any) -> Iterator[tuple[str, Any]]:
             yield name, member
 
 
-def _first_difference(wanted: Any, copy: Any) -> str:
+def _listed(destination: Store, path: str, axes: int) -> Iterator[Coords]:
+    """Yield the coordinates of what lies at the destination and may be chunks of an array."""
+    folder = f"{path}/" if path else ""
+    for page in destination.list(folder, without=f"{CONTROL_AREA}/"):
+        yield parse_chunk_keys(pc.utf8_slice_codeunits(page["key"], len(folder)), axes)
+
+
+def _first_difference(wanted: Any, copy: Any, there: Iterable[Coords]) -> str:
     if wanted.shape != copy.shape:
         return f"expected shape {wanted.shape}, found {copy.shape}"
-    for block in _blocks(wanted):
+    for block in _blocks(wanted, there):
         if not _same(np.asarray(wanted[block]), np.asarray(copy[block])):
             where = ", ".join(f"{part.start}:{part.stop}" for part in block)
             return f"values differ in [{where}]"
     return ""
 
 
-def _blocks(array: Any) -> Iterator[tuple[slice, ...]]:
-    """Yield slices of whole chunks that cover the array, of about `BLOCK_BYTES` each."""
+def _blocks(array: Any, there: Iterable[Coords]) -> Iterator[tuple[slice, ...]]:
+    """Yield slices of whole chunks, of about `BLOCK_BYTES` each, that hold all chunks there are."""
     # Blocks that cut chunks would have each of those decoded several times.
-    steps = list(array.shards or array.chunks)
-    item = max(1, array.dtype.itemsize if hasattr(array.dtype, "itemsize") else 64)
-    for axis in reversed(range(len(steps))):
-        room = BLOCK_BYTES // (item * max(1, math.prod(steps)))
-        if room > 1:
-            steps[axis] = min(steps[axis] * room, max(steps[axis], array.shape[axis]))
-    starts = [range(0, n, step) for n, step in zip(array.shape, steps, strict=True)]
-    for corner in itertools.product(*starts):
+    chunk = [max(1, n) for n in array.shards or array.chunks]
+    grid = [-(-n // step) for n, step in zip(array.shape, chunk, strict=True)]
+    size = [1] * len(grid)
+    room = BLOCK_BYTES // (_item_bytes(array) * max(1, math.prod(chunk)))
+    for axis in reversed(range(len(grid))):
+        size[axis] = max(1, min(room, grid[axis]))
+        room //= size[axis]
+    for box in occupied_boxes(united(there, grid), grid, size):
         yield tuple(
-            slice(start, min(start + step, n))
-            for start, step, n in zip(corner, steps, array.shape, strict=True)
+            slice(side.start * step, min(side.stop * step, n))
+            for side, step, n in zip(box, chunk, array.shape, strict=True)
         )
+
+
+def _item_bytes(array: Any) -> int:
+    return max(1, array.dtype.itemsize if hasattr(array.dtype, "itemsize") else 64)
 
 
 def _same(one: Any, other: Any) -> bool:

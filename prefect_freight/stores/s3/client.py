@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 CONNECT_S, IDLE_S = 10, 60
 LARGE_PUT_S = 600
+BODY_BYTES_PER_S = 2**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,13 @@ class Limits:
         return cls(LARGE_PUT_S, LARGE_PUT_S)
 
     @classmethod
-    def of_body(cls, idle_s: float) -> "Limits":
-        """Return those of an answer of any size, whose reader looks at how fast it comes."""
-        return cls(idle_s, timedelta(days=7).total_seconds())
+    def of_body(cls, idle_s: float, size: int) -> "Limits":
+        """Return those of an answer whose reader looks at how fast it comes; a size of 0 is any.
+
+        Nobody looks at the body of a refusal, which may drip, too.
+        """
+        steps = (size // BODY_BYTES_PER_S // int(10 * idle_s)).bit_length()  # few clients in all
+        return cls(idle_s, 10 * idle_s * 2**steps)
 
 
 class Credentials:

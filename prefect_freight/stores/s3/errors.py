@@ -34,6 +34,15 @@ DENIED_CODES = {
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
 }
+KEY_CODES = {
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
+"""Those of them that say that the credentials are no good, whatever is asked for."""
 OTHER_REGION_CODES = {
     "AuthorizationHeaderMalformed",
     "IllegalLocationConstraintException",
@@ -84,13 +93,8 @@ def translate_error(error: Exception, failure: str, bucket: str, endpoint: str) 
         unanswered = _without_answer(error, cause, failure, endpoint)
         if unanswered is not None:
             return unanswered
-    if code in NO_BUCKET_CODES:
-        return NoSuchBucketError(
-            f"{failure}: there is no bucket {bucket!r} at {endpoint}. Create it, or check "
-            "endpoint_url and region"
-        )
-    if code in OTHER_REGION_CODES or "BareRedirect" in cause.structure:
-        return ConfigError(f"{failure}: the bucket {bucket!r} is in another region. Set region")
+    if (wrong_place := _of_place(cause, failure, bucket, endpoint)) is not None:
+        return wrong_place
     answered = f"{endpoint} answered {' '.join(str(word) for word in (status, code) if word)}"
     if code in FULL_CODES or status == 507:
         return StorageFullError(f"{failure}: {answered}. Make room and run the same again")
@@ -98,11 +102,38 @@ def translate_error(error: Exception, failure: str, bucket: str, endpoint: str) 
     # quota that is full, too.
     denied = code in DENIED_CODES or name.startswith(("PermissionDenied", "Unauth"))
     if denied or status in (401, 403):
+        # What is wrong comes first: who has mistyped a key has never heard of the object that was
+        # asked for.
+        what = "refused the credentials for" if code in KEY_CODES else "denied access to"
         reason, cure = code or "permission denied", CURES.get(code, DEFAULT_CURE)
-        return AccessError(f"{failure}: {endpoint} refused it ({reason}). {cure}")
+        return AccessError(f"{endpoint} {what} bucket {bucket!r}: {reason} ({failure}). {cure}")
     if code in RETRYABLE_CODES or status in RETRYABLE_STATUSES:
         return TransientError(f"{failure}: {answered}")
     return _of_object(name, status, failure, answered)
+
+
+def _of_place(cause: Cause, failure: str, bucket: str, endpoint: str) -> FreightError | None:
+    """Return what is wrong with the address, whatever was asked for there; None if nothing is."""
+    if cause.code in NO_BUCKET_CODES:
+        return NoSuchBucketError(
+            f"there is no bucket {bucket!r} at {endpoint} ({failure}). Create it, or check "
+            "endpoint_url and region"
+        )
+    if cause.code in OTHER_REGION_CODES or "BareRedirect" in cause.structure:
+        return ConfigError(f"{failure}: the bucket {bucket!r} is in another region. Set region")
+    if cause.status == 404 and not cause.code and "ListRequest" in cause.structure:
+        return no_s3_service(failure, endpoint, "answered 404 to a listing")
+    if "MissingEtag" in cause.structure:
+        return no_s3_service(failure, endpoint, "took an object and gave it no tag")
+    return None
+
+
+def no_s3_service(failure: str, endpoint: str, found: str) -> ConfigError:
+    """Return the error of an address at which something else than S3 answers."""
+    return ConfigError(
+        f"expected an S3 service at {endpoint}, found one that {found} ({failure}). Check "
+        "endpoint_url"
+    )
 
 
 def _of_object(name: str, status: int | None, failure: str, answered: str) -> FreightError:

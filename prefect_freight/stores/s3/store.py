@@ -5,7 +5,7 @@ obstore retries nothing here: all retrying is in `prefect_freight.retry`.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ from prefect_freight.stores.pages import ROWS_PER_PAGE, to_page
 from prefect_freight.stores.s3.body import SMALL_BYTES, read_body
 from prefect_freight.stores.s3.cause import read_cause
 from prefect_freight.stores.s3.client import IDLE_S, Limits, open_obstore, s3_credentials
-from prefect_freight.stores.s3.errors import CONFLICT_CODES, translate_error
+from prefect_freight.stores.s3.errors import CONFLICT_CODES, no_s3_service, translate_error
 
 if TYPE_CHECKING:
     import obstore.store
@@ -122,7 +122,8 @@ class S3Store:
                 return bytes(obstore.get_range(self._client(), path, start=offset, length=length))
             range_ = {"offset": offset} if length is None else (offset, offset + length)
             options = {"range": range_} if offset or length is not None else None
-            answer = obstore.get(self._body_client(), path, options=options)  # type: ignore[arg-type]
+            answer = obstore.get(self._body_client(length or 0), path, options=options)  # type: ignore[arg-type]
+            self._refuse_page(key, answer.meta["e_tag"], answer.attributes)
             return read_body(answer, self._idle_s, self._failure("read", key))
 
         try:
@@ -363,8 +364,8 @@ class S3Store:
         large = put_bytes > LARGE_PUT_BYTES
         return self._open(Limits.of_large_put() if large else Limits.of_small(self._idle_s))
 
-    def _body_client(self) -> "obstore.store.S3Store":
-        return self._open(Limits.of_body(self._idle_s))
+    def _body_client(self, size: int = 0) -> "obstore.store.S3Store":
+        return self._open(Limits.of_body(self._idle_s, size))
 
     def _open(self, limits: Limits) -> "obstore.store.S3Store":
         # The limits of a client are fixed when it is made, so there is one of each kind. Two
@@ -375,6 +376,16 @@ class S3Store:
             )
         return self._opened[limits]
 
+    def _refuse_page(self, key: str, tag: str | None, attributes: Mapping[str, str]) -> None:
+        """Refuse what a web server answers to any request: S3 gives each object a tag."""
+        if tag is None and attributes.get("Content-Type", "").startswith("text/html"):
+            failure = self._failure("read", key)
+            raise no_s3_service(failure, self._answering, "answers with a web page")
+
+    @property
+    def _answering(self) -> str:
+        return self._config.endpoint_url or "S3"
+
     def _call[T](self, verb: str, key: str, call: Callable[[], T]) -> T:
         try:
             return call()
@@ -382,8 +393,7 @@ class S3Store:
             raise
         except Exception as error:  # noqa: BLE001 - translated
             failure = self._failure(verb, key)
-            endpoint = self._config.endpoint_url or "S3"
-            translated = translate_error(error, failure, self._bucket, endpoint)
+            translated = translate_error(error, failure, self._bucket, self._answering)
         # Raised out here, so that the library's error, which may quote a secret, isn't its context.
         raise translated
 
