@@ -84,7 +84,7 @@ class LakeFSRepository(PlaceBlock):
     @classmethod
     def check_place(cls, url: str, config: StoreConfig) -> None:
         """Return if the repository can be read so; what lakectl knows may be missing here."""
-        from prefect_freight.sources.lakefs.locations import SCHEME
+        from prefect_freight.sources.lakefs.addresses import SCHEME
         from prefect_freight.sources.lakefs.source import LakeFSObjects
 
         if not url.startswith(SCHEME):

@@ -7,7 +7,7 @@ from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
-from prefect_freight.sources.lakefs.locations import SCHEME as SCHEME_OF_LAKEFS
+from prefect_freight.sources.lakefs.addresses import SCHEME as SCHEME_OF_LAKEFS
 from prefect_freight.sources.objects import KIND, PlainObjects
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store

@@ -21,7 +21,7 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     `NotARepositoryError` if they are nothing that can be exported, and what `open_store` raises.
     """
     from prefect_freight.sources.icechunk.source import IcechunkSource
-    from prefect_freight.sources.lakefs.locations import SCHEME
+    from prefect_freight.sources.lakefs.addresses import SCHEME
     from prefect_freight.sources.lakefs.source import LakeFSObjects
     from prefect_freight.sources.objects import PlainObjects
 

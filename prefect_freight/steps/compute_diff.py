@@ -197,8 +197,7 @@ class _Diffing:
         known_puts = 0 if known is None else int(known.sum())
         self._known_puts += known_puts
         self._puts += part.rows - part.kept - known_puts
-        phased = self._job.options.phases and part.round.is_data
-        if known is None and not part.kept and not phased:
+        if known is None and not part.kept and not self._is_phased(part):
             self._writer.borrow(part)
             return
         if known is not None:
@@ -212,6 +211,14 @@ class _Diffing:
             where = np.flatnonzero(~there)
             chosen = entries.take(pa.array(where))
             self._put(rows.name, part.round, chosen, number, where + rows.first)
+
+    def _is_phased(self, part: Part) -> bool:
+        """Say whether any of a part's entries has to wait for others: of most parts none."""
+        phases = self._job.options.phases
+        if not phases or not part.round.is_data:
+            return False
+        keys = self._records.read_part(self._manifest.area, part, ("key",))["key"]
+        return bool(plan_phases(combined(keys), phases).any())
 
     def _take_deletes(self, part: Part) -> None:
         for rows, entries in self._slices(part):

@@ -15,9 +15,9 @@ from prefect_freight.errors import AccessError, IntegrityError, NotARepositoryEr
 from prefect_freight.model import Snapshot
 from prefect_freight.plan.entries import md5
 from prefect_freight.sources import OBJECT_SCHEMA
+from prefect_freight.sources.lakefs.addresses import SCHEME, Location, to_locations
 from prefect_freight.sources.lakefs.client import LakeFSClient
 from prefect_freight.sources.lakefs.lakectl import find_lakefs
-from prefect_freight.sources.lakefs.locations import SCHEME, Location, to_locations
 from prefect_freight.sources.lakefs.ways import TEXT, Way, Ways, parse_way
 
 SUCCESS_LAST = (r"(.*/|^)_SUCCESS$",)

@@ -22,8 +22,8 @@ from prefect_freight.errors import (
     InputError,
     NotFoundError,
 )
+from prefect_freight.sources.lakefs.addresses import Location
 from prefect_freight.sources.lakefs.client import LakeFSClient
-from prefect_freight.sources.lakefs.locations import Location
 from prefect_freight.stores import Store
 from prefect_freight.stores.s3.store import MAX_KEY_BYTES, UNSUPPORTED_KEY
 from prefect_freight.stores.urls import open_store
