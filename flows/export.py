@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, t
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BeforeValidator, Field
 
-from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore
+from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore, ZarrStore
 from prefect_freight.blocks.server import asking_server
 from prefect_freight.config import StoreConfig
 from prefect_freight.exporting import run_export
@@ -78,7 +78,8 @@ def _run_name() -> str:
 )
 def export_repo(
     source: Annotated[
-        IcechunkRepository | LakeFSRepository | ObjectStore | Place, BeforeValidator(as_text)
+        IcechunkRepository | LakeFSRepository | ZarrStore | ObjectStore | Place,
+        BeforeValidator(as_text),
     ],
     destination: Annotated[ObjectStore | Place, BeforeValidator(as_text)],
     ref: str = "main",

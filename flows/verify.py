@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from prefect.utilities.annotations import quote
 from pydantic import BeforeValidator
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks import IcechunkRepository, ObjectStore, ZarrStore
 from prefect_freight.errors import IntegrityError
 from prefect_freight.flows.careful import careful, refuse_stored_credentials
 from prefect_freight.flows.ends import ending_plainly
@@ -46,7 +46,7 @@ def verify(destination: Store, source: Source | None, values: bool) -> Verificat
 def verify_export(
     destination: Annotated[ObjectStore | Place, BeforeValidator(as_text)],
     source: Annotated[
-        IcechunkRepository | ObjectStore | Place | None, BeforeValidator(as_text)
+        IcechunkRepository | ZarrStore | ObjectStore | Place | None, BeforeValidator(as_text)
     ] = None,
     values: bool = False,
 ) -> Verification:

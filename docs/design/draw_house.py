@@ -22,6 +22,7 @@ FLOORS = (
     GROUND,
     ("plan",),
     ("stores",),
+    ("hierarchy",),
     ("control", "sources"),
     ("formats", "blocks"),
     ("steps",),
@@ -112,6 +113,7 @@ TINTS = (
     "#f6e3dd",
     "#f5ecd2",
     "#e6e9ec",
+    "#efe9e4",
 )
 INK, GREY, RED = "#26323d", "#66727e", "#c0392b"
 

@@ -1,7 +1,8 @@
 """Where snapshots are read from. Sources only read, and know nothing of destinations.
 
 This module holds the protocol and its records, which planning uses without any reader. `kinds`
-turns a URL into a source: `icechunk` repositories, plain `objects`; `waited` has them waited for.
+turns a URL into a source: `icechunk` repositories, plain `objects`, and Zarr stores of objects,
+`plain_zarr`; `waited` has them waited for.
 
 A source gives references (of chunks, of objects) in columns, and bytes of its storage; it decodes
 nothing. Not promised: that a snapshot stays. A repository that expires it and collects the garbage
@@ -27,9 +28,13 @@ class Node:
     """`""` for the root, else `a/b`."""
     kind: Literal["array", "group"]
     document: Mapping[str, Any]
-    """Its Zarr 3 metadata document, parsed."""
+    """Its metadata document, parsed: of Zarr 3, or `.zarray` or `.zgroup` of Zarr 2."""
     content: str = ""
     """Equal content (of two snapshots of the repository), equal chunk references. "" is unknown."""
+    attributes: Mapping[str, Any] | None = None
+    """What Zarr 2 keeps beside the document, `.zattrs`; None where there is none."""
+    notes: tuple[str, ...] = ()
+    """What is to be told of it, and at the root of all of the source; for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class ChunkRefs:
     | offsets   | int64 (n,)       | first byte within the object; 0 for inline                |
     | sizes     | int64 (n,)       | bytes                                                     |
     | inlined   | row → bytes      | the bytes themselves, of inline rows only                 |
+    | contents  | n strings, None  | identity of each object, to `Source.read`; None: the      |
+    |           |                  | objects of this source never change                       |
     """
 
     coords: npt.NDArray[np.uint32]
@@ -52,6 +59,7 @@ class ChunkRefs:
     offsets: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
     inlined: Mapping[int, bytes]
+    contents: pa.StringArray | None = None
 
 
 OBJECT_SCHEMA = pa.schema(

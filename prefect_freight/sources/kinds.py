@@ -1,15 +1,15 @@
 """Which source a URL names: by its scheme, or by the objects that it holds."""
 
 from prefect_freight.config import StoreConfig
-from prefect_freight.errors import InputError, NotARepositoryError
-from prefect_freight.sources import ManyWays, Source
+from prefect_freight.errors import AccessError, InputError, NotARepositoryError
+from prefect_freight.sources import Formatted, ManyWays, Source
 from prefect_freight.stores import Store
 from prefect_freight.stores.credentials import refuse_credentials
 from prefect_freight.stores.urls import open_store
 
 SOURCE_URLS = (
-    "icechunk+file:///path, icechunk+s3://bucket/prefix, a path or s3:// URL of a repository, or "
-    "objects+file:///path or objects+s3://bucket/prefix for plain objects, or "
+    "a path or URL of an Icechunk repository or of a Zarr store, the same with icechunk+ or zarr+ "
+    "before it, objects+file:///path or objects+s3://bucket/prefix for plain objects, or "
     "lakefs://repository or lakefs://repository/prefix"
 )
 
@@ -17,13 +17,15 @@ SOURCE_URLS = (
 def open_source(url: str, config: StoreConfig | None = None) -> Source:
     """Return the source that a path or URL names.
 
-    `icechunk+…` names the kind; of any other URL the objects are looked at. Raises
-    `NotARepositoryError` if they are nothing that can be exported, and what `open_store` raises.
+    `icechunk+…`, `zarr+…` or `objects+…` names the kind; of any other URL the objects are looked
+    at. Raises `NotARepositoryError` if they are nothing that can be exported, and what `open_store`
+    raises.
     """
     from prefect_freight.sources.icechunk.source import IcechunkSource
     from prefect_freight.sources.lakefs.addresses import SCHEME
     from prefect_freight.sources.lakefs.source import LakeFSObjects
     from prefect_freight.sources.objects import PlainObjects
+    from prefect_freight.sources.plain_zarr.source import ZarrStoreSource
 
     refuse_credentials(url)
     if url.startswith(SCHEME):
@@ -36,15 +38,29 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
                 return IcechunkSource(rest, config)
             case "objects":
                 return PlainObjects(rest, config)
+            case "zarr":
+                return ZarrStoreSource(PlainObjects(rest, config))
         raise InputError(f"unknown kind of source {kind!r} in {url!r}; expected {SOURCE_URLS}")
     # Only now is anything asked of the store: a mistyped kind is told without credentials.
     store = open_store(url, config)
+    # First, since a group of a Zarr store may be called like a folder of a repository.
+    zarr_store = ZarrStoreSource(PlainObjects(url, config))
+    if _is_zarr_store(zarr_store):
+        return zarr_store
     if _holds_icechunk(store):
         return IcechunkSource(url, config)
     raise NotARepositoryError(
-        f"expected an Icechunk repository at {store.url}, found {_what_lies_there(store)}. "
-        f"A source is {SOURCE_URLS}"
+        f"expected an Icechunk repository or a Zarr store at {store.url}, found "
+        f"{_what_lies_there(store)}. A source is {SOURCE_URLS}"
     )
+
+
+def _is_zarr_store(source: Formatted) -> bool:
+    try:
+        source.own_format()
+    except (NotARepositoryError, AccessError):  # the listing tells whether anything may be read
+        return False
+    return True
 
 
 def _holds_icechunk(store: Store) -> bool:
@@ -62,7 +78,7 @@ def _what_lies_there(store: Store) -> str:
         return "nothing"
     # The shortest of a page tells most: a document at the root, not a chunk far below it.
     example = min(keys, key=lambda key: (key.count("/"), key))
-    return f"other objects, such as {example!r}, and no versioned repository"
+    return f"other objects, such as {example!r}, and no versioned repository or Zarr store"
 
 
 def read_through(source: Source, way: str | None) -> Source:

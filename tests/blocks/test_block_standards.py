@@ -9,11 +9,12 @@ from prefect_freight.blocks import (
     LakeFSRepository,
     ObjectStore,
     StoreCredentials,
+    ZarrStore,
 )
 
 
 @pytest.mark.parametrize(
-    "block", [IcechunkRepository, LakeFSRepository, ObjectStore, StoreCredentials]
+    "block", [IcechunkRepository, LakeFSRepository, ObjectStore, StoreCredentials, ZarrStore]
 )
 class TestBlocksStandards(BlockStandardTestSuite):
     @pytest.fixture

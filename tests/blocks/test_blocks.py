@@ -9,19 +9,19 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from servers import S3Server
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.blocks import IcechunkRepository, ObjectStore, ZarrStore
 from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.config import Secret, StoreConfig, read_config
 from prefect_freight.errors import ConfigError
 
 HIDDEN = "hush-hush-0123456789"
-BLOCKS = [IcechunkRepository, ObjectStore]
+BLOCKS = [IcechunkRepository, ObjectStore, ZarrStore]
 both = pytest.mark.parametrize("block", BLOCKS)
 
 
 def test_prefect_finds_the_blocks_by_the_entry_point() -> None:
     (found,) = [e for e in entry_points(group="prefect.collections") if "freight" in e.name]
-    assert {found.load().ObjectStore, found.load().IcechunkRepository} == set(BLOCKS)
+    assert {getattr(found.load(), block.__name__) for block in BLOCKS} == set(BLOCKS)
     assert found.load().LakeFSRepository
 
 

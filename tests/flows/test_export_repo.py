@@ -21,7 +21,7 @@ from prefect.states import State
 from servers import S3Server
 
 from prefect_freight import ExportReport, export
-from prefect_freight.blocks import ObjectStore
+from prefect_freight.blocks import ObjectStore, ZarrStore
 from prefect_freight.errors import DestinationError, IncompleteError, InputError, RefNotFoundError
 from prefect_freight.flows import export_repo, run_export_flow
 from prefect_freight.stores.urls import open_store
@@ -257,6 +257,23 @@ def test_a_store_as_the_source_is_one_of_plain_objects(s3: S3Server, tmp_path: P
         report.source, str(tmp_path / "two"), source_config=s3.config(), format="objects"
     )
     assert (tmp_path / "one" / "a").read_bytes() == (tmp_path / "two" / "a").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("said", ["zarr+", ""])
+def test_a_zarr_store_is_a_source_by_its_block_and_by_its_url(
+    s3: S3Server, tmp_path: Path, said: str
+) -> None:
+    root = zarr.open_group(tmp_path / "store", mode="w", zarr_format=2)
+    root.create_array("a", shape=(4,), chunks=(2,), dtype="i4")[:] = [1, 2, 3, 4]
+    store = open_store(f"s3://{s3.new_bucket()}/source", s3.config())
+    for key, blob in tree(tmp_path / "store").items():
+        store.write(key, blob)
+    report = export_repo(ZarrStore.from_config(store.url, s3.config()), str(tmp_path / "one"))
+    assert (report.source, report.format) == (f"zarr+{store.url}", "zarr2")
+    url = f"{said}{store.url}"
+    run_export_flow(url, str(tmp_path / "two"), source_config=s3.config(), format="zarr3")
+    for copy in ("one", "two"):
+        assert zarr.open_group(tmp_path / copy, mode="r")["a"][:].tolist() == [1, 2, 3, 4]
 
 
 def test_a_path_is_taken_where_a_text_is(weather: Path, tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import changes
 import folders
 import pytest
+import zarr
 from histories import History, data, tree
 from lakes import Commits
 from runners import Run, export_at_once
@@ -71,6 +72,54 @@ class Arrays:
 
     def anew(self, folder: Path) -> Subject:
         return self  # a visit changes nothing
+
+
+class Stores:
+    """A Zarr store on a disk, of one format and copied as another; a state is what lies there."""
+
+    def __init__(self, folder: Path, version: Literal[2, 3], format_: str) -> None:
+        self.options = {"format": format_}
+        self._version, self._place = version, folder
+        self._folder = folders.Folder(folder / "store")
+        self._changes, self._files = list[tuple[Any, ...]](), list[dict[str, bytes]]()
+
+    @property
+    def url(self) -> str:
+        return f"zarr+file://{self._folder.path}"
+
+    def add(self, *changes: Any) -> int:
+        self._changes.append(changes)
+        return len(self._changes) - 1
+
+    def visit(self, state: int) -> str:
+        """Change the store as the state's changes say, the first time; then bring files back."""
+        if self._files:
+            self._folder.become(self._files[min(state, len(self._files) - 1)])
+        for some in self._changes[len(self._files) : state + 1]:
+            root = zarr.open_group(self._folder.path, mode="a", zarr_format=self._version)
+            for change in some:
+                change(root)
+            folders.remove(folders.ANCHOR)(self._folder.path)
+            self._files.append(tree(self._folder.path))
+        return "main"
+
+    def base(self, state: int) -> str:
+        """Return `last`, as of a folder."""
+        return "last"
+
+    def expected(self, state: int) -> dict[str, bytes]:
+        """Return what a full export makes of a store of the same files, by the plain loop."""
+        there, copy = (self._place / f"{name}-{state}" for name in ("same", "fresh"))
+        if not copy.exists():
+            folders.Folder(there).become(self._files[state])
+            export_at_once(f"zarr+file://{there}", copy, **self.options)
+        return data(copy)
+
+    def anew(self, folder: Path) -> Subject:
+        other = Stores(folder, self._version, self.options["format"])
+        for some in self._changes:
+            other.add(*some)
+        return other
 
 
 class Objects:
@@ -161,7 +210,15 @@ def _arrays(format_: str) -> LayoutCase:
     )
 
 
+def _stores(version: Literal[2, 3], format_: str) -> LayoutCase:
+    new = lambda folder: Stores(folder, version, format_)  # noqa: E731
+    return replace(_arrays(format_), name=f"store{version}-as-{format_}", new=new)
+
+
 ZARR2, ZARR3 = _arrays("zarr2"), _arrays("zarr3")
+STORE = _stores(2, "zarr3")
+STORES = (STORE, _stores(2, "zarr2"), _stores(3, "zarr2"), _stores(3, "zarr3"))
+"""Zarr stores without history; of all matrices the first alone, since their plan is that of all."""
 OBJECTS = LayoutCase(
     "objects",
     Objects,
@@ -173,11 +230,16 @@ OBJECTS = LayoutCase(
 )
 LAKE = replace(OBJECTS, name="lake", new=Commits)
 """Plain objects with a history."""
-LAYOUTS = (ZARR2, ZARR3, OBJECTS, LAKE)
+LAYOUTS = (ZARR2, ZARR3, OBJECTS, STORE, LAKE)
 over_layouts = pytest.mark.parametrize(
-    "layout", [ZARR2, ZARR3, OBJECTS, pytest.param(LAKE, marks=pytest.mark.slow)], ids=str
+    "layout",
+    [ZARR2, ZARR3, OBJECTS, *(pytest.param(one, marks=pytest.mark.slow) for one in (STORE, LAKE))],
+    ids=str,
 )
-"""What plans and moves the last is what does so with plain objects, so its cases are slow tests."""
+"""Of a store without history, and of lakeFS's objects, the same code plans and moves as of others,
+so their cases are slow tests;"""
+over_stores = pytest.mark.parametrize("layout", STORES, ids=str)
+"""some run by all formats of stores."""
 
 
 def ship(run: Run, subject: Subject, copy: Any, state: int, **options: Any) -> ExportReport:

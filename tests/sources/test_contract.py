@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import zarr
-from histories import History, create, group, write
+from histories import History, create, group, tree, write
 from lakefs_server.server import Lake
 from servers import S3Server
 
@@ -25,6 +25,7 @@ from prefect_freight.model import Snapshot
 from prefect_freight.plan.sections import section_content
 from prefect_freight.sources import OBJECT_SCHEMA, ChunkRefs, Source
 from prefect_freight.sources.icechunk.source import IcechunkSource
+from prefect_freight.sources.kinds import open_source
 from prefect_freight.sources.lakefs.source import LakeFSObjects
 from prefect_freight.sources.objects import PlainObjects
 from prefect_freight.stores import Store
@@ -84,7 +85,54 @@ def icechunk_s3(request: pytest.FixtureRequest) -> Place:
     return fill(History(Path(url), storage), source, nowhere)
 
 
-ZARR = {"icechunk-local": icechunk_local, "icechunk-s3": icechunk_s3}
+VERSIONED = {"icechunk-local": icechunk_local, "icechunk-s3": icechunk_s3}
+"""Kinds of sources that have a history."""
+
+
+def fill_store(folder: Path, version: Literal[2, 3]) -> None:
+    """Write the nodes of `fill` as a Zarr store, chunks in flat and in deep keys."""
+    root = zarr.open_group(folder, mode="w", zarr_format=version)
+    flat = {"chunk_key_encoding": {"name": "v2", "separator": "."}}
+    create("b", 4, dtype="i2", chunks=(2,), compressors=None)(root)
+    create("a/z", 40, chunks=(20,), compressors=None, **flat)(root)
+    group("a-b")(root)
+    given = {"shape": (12, 12), "chunks": (3, 1), "dtype": "i4", "fill_value": 0}
+    rows = root.create_array("g/rows", compressors=None, **given)
+    rows[:, [11, 2, 0, 7]] = ROWS[:, [11, 2, 0, 7]]
+
+
+def zarr_place(store: Store, source: Source, nowhere: Source) -> Place:
+    content = np.arange(1, 21, dtype="<i4").tobytes()
+    change = lambda: store.write("a/z/0", content[::-1])  # noqa: E731
+    return Place(source, nowhere, ("main", "now"), change, "a/z/0", content)
+
+
+def zarr_local(request: pytest.FixtureRequest, version: Literal[2, 3]) -> Place:
+    folder: Path = request.getfixturevalue("tmp_path")
+    fill_store(folder / "store", version)
+    source, nowhere = (open_source(f"zarr+file://{folder}/{name}") for name in ("store", "no"))
+    return zarr_place(open_store(str(folder / "store")), source, nowhere)
+
+
+def zarr_s3(request: pytest.FixtureRequest) -> Place:
+    server: S3Server = request.getfixturevalue("s3")
+    folder: Path = request.getfixturevalue("tmp_path")
+    url, config = f"s3://{server.new_bucket()}", server.config()
+    fill_store(folder, 3)
+    store = open_store(f"{url}/deep/z", config)
+    for key, data in tree(folder).items():
+        store.write(key, data)
+    source, nowhere = (open_source(f"zarr+{url}/{name}", config) for name in ("deep/z", "no"))
+    return zarr_place(store, source, nowhere)
+
+
+STORES = {
+    "zarr2-local": lambda request: zarr_local(request, 2),
+    "zarr3-local": lambda request: zarr_local(request, 3),
+    "zarr3-s3": zarr_s3,
+}
+"""Kinds of Zarr stores, of which what lies there now is all that there is."""
+ZARR = {**VERSIONED, **STORES}
 """Kinds of sources that read Zarr nodes."""
 
 
@@ -147,12 +195,12 @@ LAKES = {
     "lakefs-presigned": lambda request: lakefs(request, "presigned", "deep/er"),
     "lakefs-rest": lambda request: lakefs(request, "rest", "deep"),
 }
-"""The ways of reading lakeFS; that by the bucket itself needs one, and is in test_lakefs_ways."""
+"""The ways of reading lakeFS; that by the bucket itself needs one: test_lakefs_bucket.py."""
 OBJECTS = {**PLAIN, **LAKES}
 """Kinds of sources of plain objects."""
 KINDS = {**ZARR, **OBJECTS}
-VERSIONED = {**ZARR, **LAKES}
-"""Kinds of sources that have a history."""
+WITH_REFS = {**VERSIONED, **LAKES}
+"""Kinds of sources that have a history, whatever they hold."""
 
 
 def usual(kinds: Iterable[str]) -> list[Any]:
@@ -171,9 +219,19 @@ def nodes(request: pytest.FixtureRequest) -> Place:
     return ZARR[request.param](request)
 
 
-@pytest.fixture(params=usual(VERSIONED))
+@pytest.fixture(params=usual(WITH_REFS))
+def with_refs(request: pytest.FixtureRequest) -> Place:
+    return WITH_REFS[request.param](request)
+
+
+@pytest.fixture(params=VERSIONED)
 def versioned(request: pytest.FixtureRequest) -> Place:
     return VERSIONED[request.param](request)
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> Place:
+    return STORES[request.param](request)
 
 
 @pytest.fixture(params=PLAIN)
@@ -204,12 +262,12 @@ def test_a_ref_is_pinned_to_what_it_names_now(place: Place) -> None:
     assert place.source.resolve(ref).id != snapshot.id
 
 
-def test_other_names_of_a_snapshot_outlast_a_change(versioned: Place) -> None:
-    ref, *others = versioned.refs
-    snapshot = versioned.source.resolve(ref)
-    versioned.change()
+def test_other_names_of_a_snapshot_outlast_a_change(with_refs: Place) -> None:
+    ref, *others = with_refs.refs
+    snapshot = with_refs.source.resolve(ref)
+    with_refs.change()
     for name in (*others, snapshot.id):
-        assert versioned.source.resolve(name).id == snapshot.id
+        assert with_refs.source.resolve(name).id == snapshot.id
 
 
 def test_an_unknown_ref_is_not_found_and_those_that_there_are_are_said(place: Place) -> None:
@@ -220,10 +278,10 @@ def test_an_unknown_ref_is_not_found_and_those_that_there_are_are_said(place: Pl
         place.source.resolve("")
 
 
-def test_names_near_an_unknown_ref_are_said(versioned: Place) -> None:
-    ref = versioned.refs[0]
-    with pytest.raises(RefNotFoundError, match=f"Did you mean {ref!r}.*{versioned.refs[-1]}"):
-        versioned.source.resolve(ref[:-1])
+def test_names_near_an_unknown_ref_are_said(with_refs: Place) -> None:
+    ref = with_refs.refs[0]
+    with pytest.raises(RefNotFoundError, match=f"Did you mean {ref!r}.*{with_refs.refs[-1]}"):
+        with_refs.source.resolve(ref[:-1])
 
 
 def test_a_pickled_source_is_the_same_source(place: Place) -> None:
@@ -278,17 +336,38 @@ def test_nodes_come_in_the_order_of_their_paths(nodes: Place) -> None:
         *(("b", "array"), ("g", "group"), ("g/rows", "array")),
     ]
     for node in found:
-        assert (node.document["zarr_format"], node.document["node_type"]) == (3, node.kind)
+        version = nodes.source.open_zarr(nodes.source.resolve("main")).metadata.zarr_format
+        assert node.document["zarr_format"] == version
+        assert node.document.get("node_type", node.kind) == node.kind
 
 
-def test_nodes_and_chunks_are_those_of_the_snapshot_whatever_came_after(nodes: Place) -> None:
-    snapshot = nodes.source.resolve("main")
-    before = nodes.source.read_nodes(snapshot)
-    chunks = read(nodes.source, snapshot, "a/z")
-    nodes.change()
-    assert nodes.source.read_nodes(snapshot) == before
-    assert read(nodes.source, snapshot, "a/z") == chunks
-    assert read(nodes.source, nodes.source.resolve("main"), "a/z") != chunks
+def test_nodes_and_chunks_are_those_of_the_snapshot_whatever_came_after(versioned: Place) -> None:
+    snapshot = versioned.source.resolve("main")
+    before = versioned.source.read_nodes(snapshot)
+    chunks = read(versioned.source, snapshot, "a/z")
+    versioned.change()
+    assert versioned.source.read_nodes(snapshot) == before
+    assert read(versioned.source, snapshot, "a/z") == chunks
+    assert read(versioned.source, versioned.source.resolve("main"), "a/z") != chunks
+
+
+def test_nodes_of_a_store_that_has_changed_are_not_given(store: Place) -> None:
+    snapshot = store.source.resolve("main")
+    nodes = store.source.read_nodes(snapshot)
+    store.change()
+    assert store.source.read_nodes(snapshot) == nodes  # which it has read
+    again: Source = pickle.loads(pickle.dumps(store.source))
+    with pytest.raises(IntegrityError, match=rf"{snapshot.id}.*found others.*again"):
+        again.read_nodes(snapshot)
+
+
+def test_a_chunk_is_read_as_long_as_it_is_the_listed_one(store: Place) -> None:
+    (refs,) = store.source.read_chunks(store.source.resolve("main"), "a/z")
+    keys, contents = refs.locations.to_pylist(), refs.contents.to_pylist()
+    store.change()
+    with pytest.raises(IntegrityError, match=r"'a/z/0'.*has changed since.*again"):
+        store.source.read(keys[0], 0, 80, contents[0])
+    assert len(store.source.read(keys[1], 0, 80, contents[1])) == 80
 
 
 def test_equal_content_of_two_snapshots_is_equal_chunks(nodes: Place) -> None:

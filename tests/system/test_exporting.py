@@ -212,8 +212,8 @@ def test_wrong_input_says_what_was_expected_and_writes_nothing(
     assert tree(weather) == before
 
 
-def test_a_plain_zarr_store_is_no_repository(tmp_path: Path) -> None:
-    zarr.create_group(tmp_path / "plain")
+def test_other_objects_are_no_repository(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "plain" / "below")
     with pytest.raises(NotARepositoryError, match=r"zarr\.json.*no versioned repository"):
         export(tmp_path / "plain", tmp_path / "copy")
 

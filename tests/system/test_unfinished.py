@@ -7,7 +7,17 @@ from changes import BASE, NEXT
 from histories import History, data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layouts import LAKE, LAYOUTS, OBJECTS, ZARR2, ZARR3, LayoutCase, over_layouts, ship
+from layouts import (
+    LAKE,
+    LAYOUTS,
+    OBJECTS,
+    STORE,
+    ZARR2,
+    ZARR3,
+    LayoutCase,
+    over_layouts,
+    ship,
+)
 from listening import at
 from runners import Run, export_at_once
 from visits import BASES, Visit, cut_off, quietly, states, visits, walk
@@ -19,6 +29,7 @@ CUTS = {
     ZARR2: range(4, 64, 11),
     ZARR3: range(4, 64, 11),
     OBJECTS: range(4, 154, 25),
+    STORE: range(4, 64, 11),
     LAKE: range(4, 154, 25),
 }
 """After how many changes of the destination; the last one is late enough."""

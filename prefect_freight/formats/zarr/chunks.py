@@ -87,7 +87,9 @@ def chunk_entries(target: TargetArray, refs: ChunkRefs) -> tuple[pa.RecordBatch,
     columns = {
         "kind": Kind.OBJECT.value,
         "location": locations,
-        "content": _identities(locations, offsets, sizes),
+        "content": _identities(locations, offsets, sizes)
+        if refs.contents is None
+        else refs.contents.take(pa.array(rows)),
     }
     if refs.inlined:
         columns |= _inlined([refs.inlined.get(row) for row in rows.tolist()], columns)

@@ -10,9 +10,9 @@ from prefect_freight.errors import UnsupportedNodeError
 from prefect_freight.formats.zarr.dtypes import (
     DataType,
     VariableLength,
-    parse_named,
     to_big_endian,
 )
+from prefect_freight.hierarchy.named import parse_named
 
 SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 CNAMES = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")

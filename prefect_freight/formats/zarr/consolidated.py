@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 
 from prefect_freight.formats.zarr.documents import TargetArray, TargetGroup, to_json
-from prefect_freight.formats.zarr.grid import is_rectilinear
+from prefect_freight.hierarchy.grid import is_rectilinear
 from prefect_freight.model import Format
 
 CONSOLIDATED_KEY = {Format.ZARR2: ".zmetadata", Format.ZARR3: "zarr.json"}

@@ -1,40 +1,41 @@
 """What a node of a snapshot becomes in the copy: all that differs between Zarr 2 and Zarr 3. Pure.
 
-The input is the node's Zarr 3 metadata document. Chunks are copied as they are, so the documents
-of the copy must tell how the source's bytes are to be read, and the chunks' keys must be spelled as
-these documents promise. Follows the Zarr 2 and Zarr 3 core specifications, `consolidated metadata`
-as zarr-python writes it, and xarray's conventions for both.
+The input is the node's metadata document, of Zarr 3 or of Zarr 2. Chunks are copied as they are, so
+the documents of the copy must tell how the source's bytes are to be read, and the chunks' keys must
+be spelled as these documents promise. Follows the Zarr 2 and Zarr 3 core specifications,
+`consolidated metadata` as zarr-python writes it, and xarray's conventions for both.
 """
 
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from prefect_freight.errors import InputError, UnsupportedNodeError
-from prefect_freight.formats.zarr.chunk_keys import ChunkKeys, check_node_path
 from prefect_freight.formats.zarr.codecs import to_v2_codecs
-from prefect_freight.formats.zarr.dtypes import parse_data_type, parse_named, to_v2_data_type
+from prefect_freight.formats.zarr.documents2 import DIMENSIONS, to_v3_array, to_v3_group
+from prefect_freight.formats.zarr.dtypes import parse_data_type, to_v2_data_type
 from prefect_freight.formats.zarr.fill import (
     FillChunk,
     fill_chunk,
     parse_fill_value,
     to_v2_fill_value,
 )
-from prefect_freight.formats.zarr.grid import array_shape, grid_size, regular_chunks
 from prefect_freight.formats.zarr.masks import plan_masking
+from prefect_freight.hierarchy.chunk_keys import ChunkKeys, check_node_path, chunk_keys_of
+from prefect_freight.hierarchy.document_names import ARRAY2, ATTRIBUTES2, GROUP2, NODE, document_key
+from prefect_freight.hierarchy.grid import array_shape, grid_size, regular_chunks
 from prefect_freight.model import Format
 
 Documents = tuple[tuple[str, bytes], ...]
 
-DIMENSIONS = "_ARRAY_DIMENSIONS"
 NODE_FIELDS = ("zarr_format", "node_type", "attributes")
 GROUP_FIELDS = frozenset({*NODE_FIELDS, "consolidated_metadata"})
 ARRAY_FIELDS = frozenset(
@@ -93,52 +94,49 @@ class TargetArray:
         return np.asarray(inside.all(axis=1), np.bool_)
 
 
-def plan_array(path: str, document: Mapping[str, Any], format_: Format) -> TargetArray:
+def plan_array(
+    path: str,
+    document: Mapping[str, Any],
+    format_: Format,
+    attributes: Mapping[str, Any] | None = None,
+) -> TargetArray:
     """Return the array's counterpart in the copy.
 
-    Raises `UnsupportedNodeError`, naming array, reason and cure, if the format cannot express what
-    the document holds, and `InputError` for a path that is no safe key.
+    `document` is of Zarr 3, or of Zarr 2, where `attributes` are what `.zattrs` has. Raises
+    `UnsupportedNodeError`, naming array, reason and cure, if the format cannot express what the
+    document holds, and `InputError` for a path that is no safe key.
     """
     check_node_path(path)
+    if _is_zarr2(document):
+        plan2 = _array2_kept if format_ is Format.ZARR2 else _array2_as_3
+        return _explained("array", path, format_, lambda: plan2(path, document, attributes), 2)
     plan = _array2 if format_ is Format.ZARR2 else _array3
     return _explained("array", path, format_, lambda: plan(path, document))
 
 
-def plan_group(path: str, document: Mapping[str, Any], format_: Format) -> TargetGroup:
+def plan_group(
+    path: str,
+    document: Mapping[str, Any],
+    format_: Format,
+    attributes: Mapping[str, Any] | None = None,
+) -> TargetGroup:
     """Return the group's counterpart in the copy; raises as `plan_array` does."""
     check_node_path(path)
+    if _is_zarr2(document):
+        if format_ is Format.ZARR2:
+            return TargetGroup(path, _kept(path, GROUP2, document, attributes))
+        as_3 = to_json(to_v3_group(attributes or {}))
+        return TargetGroup(path, ((document_key(path, NODE), as_3),))
     plan = _group2 if format_ is Format.ZARR2 else _group3
     return _explained("group", path, format_, lambda: plan(path, document))
-
-
-def needed_ancestors(paths: Iterable[str]) -> list[str]:
-    """Return the groups that must be there beside the nodes of these paths, in order.
-
-    >>> needed_ancestors(["a/b/c", "a"])
-    ['', 'a/b']
-    """
-    nodes = set(paths)
-    parts = [path.split("/") for path in nodes if path]
-    above = {"/".join(part[:depth]) for part in parts for depth in range(len(part))}
-    return sorted(above - nodes)
 
 
 def _array3(path: str, document: Mapping[str, Any]) -> TargetArray:
     if document.get("storage_transformers"):
         raise UnsupportedNodeError("it has storage transformers, which decide where chunks lie")
-    name, configuration = parse_named(document["chunk_key_encoding"])
-    if name not in ("default", "v2"):
-        raise UnsupportedNodeError(f"its chunk key encoding {name!r} is unknown")
-    style: Literal["default", "v2"] = "v2" if name == "v2" else "default"
-    separator = configuration.get("separator", "." if style == "v2" else "/")
-    if separator not in (".", "/"):
-        raise UnsupportedNodeError(f"its chunk keys have the unknown separator {separator!r}")
-    return TargetArray(
-        path,
-        grid_size(document),
-        ((_key(path, "zarr.json"), to_json(document)),),
-        ChunkKeys(path, style, separator),
-    )
+    keys = chunk_keys_of(path, document)
+    documents = ((document_key(path, NODE), to_json(document)),)
+    return TargetArray(path, grid_size(document), documents, keys)
 
 
 def _array2(path: str, document: Mapping[str, Any]) -> TargetArray:
@@ -167,23 +165,52 @@ def _array2(path: str, document: Mapping[str, Any]) -> TargetArray:
     return TargetArray(
         path,
         grid,
-        _documents(path, ".zarray", array, masking.attributes),
+        _documents(path, ARRAY2, array, masking.attributes),
         ChunkKeys(path, "v2", "."),
         fill_chunk(fill, prod(chunks), codecs.compressor) if masking.write_out else None,
         tuple(f"array {path!r}: {note}" for note in (*notes, *more_notes, *masking.notes)),
     )
 
 
+def _array2_kept(
+    path: str, document: Mapping[str, Any], attributes: Mapping[str, Any] | None
+) -> TargetArray:
+    """Return the array as it is: what its types and codecs are is no matter of the copy's."""
+    documents = _kept(path, ARRAY2, document, attributes)
+    return TargetArray(path, grid_size(document), documents, chunk_keys_of(path, document))
+
+
+def _array2_as_3(
+    path: str, document: Mapping[str, Any], attributes: Mapping[str, Any] | None
+) -> TargetArray:
+    as_3, notes = to_v3_array(document, attributes or {})
+    told = tuple(f"array {path!r}: {note}" for note in notes)
+    return replace(_array3(path, as_3), notes=told)
+
+
+def _kept(
+    path: str, name: str, document: Mapping[str, Any], attributes: Mapping[str, Any] | None
+) -> Documents:
+    own = (document_key(path, name), to_json(document))
+    if attributes is None:
+        return (own,)
+    return own, (document_key(path, ATTRIBUTES2), to_json(attributes))
+
+
+def _is_zarr2(document: Mapping[str, Any]) -> bool:
+    return document.get("zarr_format") == 2
+
+
 def _group3(path: str, document: Mapping[str, Any]) -> TargetGroup:
     # Its consolidated metadata may be older than the nodes; the root's is made anew.
     own = {key: value for key, value in document.items() if key != "consolidated_metadata"}
-    return TargetGroup(path, ((_key(path, "zarr.json"), to_json(own)),))
+    return TargetGroup(path, ((document_key(path, NODE), to_json(own)),))
 
 
 def _group2(path: str, document: Mapping[str, Any]) -> TargetGroup:
     notes = tuple(f"group {path!r}: {note}" for note in _unknown_fields(document, GROUP_FIELDS))
     attributes = document.get("attributes") or {}
-    return TargetGroup(path, _documents(path, ".zgroup", {"zarr_format": 2}, attributes), notes)
+    return TargetGroup(path, _documents(path, GROUP2, {"zarr_format": 2}, attributes), notes)
 
 
 def _unknown_fields(document: Mapping[str, Any], fields: frozenset[str]) -> list[str]:
@@ -221,13 +248,16 @@ def _dimensions(document: Mapping[str, Any], ndim: int) -> tuple[dict[str, Any],
     return attributes, notes
 
 
-def _explained[T](kind: str, path: str, format_: Format, plan: Callable[[], T]) -> T:
+def _explained[T](
+    kind: str, path: str, format_: Format, plan: Callable[[], T], version: int = 3
+) -> T:
     """Return the plan; name node and cure in its errors."""
     # Of a group with all that it has, or it would stay for the sake of that.
     pattern = f"^{re.escape(path)}{'$' if kind == 'array' else '(/|$)'}"
     cure = f"Leave it out with --exclude {shlex.quote(pattern)}, or rewrite it in the source"
-    if format_ is Format.ZARR2:
-        cure = f"Export with --format zarr3, which keeps it as it is. {cure}"
+    own = f"zarr{version}"
+    if format_ != own:
+        cure = f"Export with --format {own}, which keeps it as it is. {cure}"
     try:
         return plan()
     except UnsupportedNodeError as err:
@@ -238,7 +268,7 @@ def _explained[T](kind: str, path: str, format_: Format, plan: Callable[[], T]) 
         if isinstance(err, InputError):
             raise
         raise UnsupportedNodeError(
-            f"{kind} {path!r} has a metadata document that is not valid Zarr 3 "
+            f"{kind} {path!r} has a metadata document that is not valid Zarr {version} "
             f"({type(err).__name__}: {err}). Repair it in the source"
         ) from err
 
@@ -246,11 +276,7 @@ def _explained[T](kind: str, path: str, format_: Format, plan: Callable[[], T]) 
 def _documents(
     path: str, name: str, document: Mapping[str, Any], attributes: Mapping[str, Any]
 ) -> Documents:
-    return (_key(path, name), to_json(document)), (_key(path, ".zattrs"), to_json(attributes))
-
-
-def _key(path: str, name: str) -> str:
-    return f"{path}/{name}" if path else name
+    return _kept(path, name, document, attributes)
 
 
 def to_json(document: Mapping[str, Any]) -> bytes:

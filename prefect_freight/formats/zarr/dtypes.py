@@ -1,12 +1,13 @@
 """Data types: from those of Zarr 3 documents to NumPy's, and on to those of Zarr 2. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from prefect_freight.errors import UnsupportedNodeError
+from prefect_freight.hierarchy.named import parse_named
 
 
 class VariableLength(StrEnum):
@@ -23,22 +24,12 @@ PLAIN = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64", "complex64", "complex128"),
 )
+FIXED = {"U": "fixed_length_utf32", "S": "null_terminated_bytes", "V": "raw_bytes"}
 VARIABLE = {
     "string": VariableLength.TEXT,
     "variable_length_bytes": VariableLength.BYTES,
     "bytes": VariableLength.BYTES,
 }
-
-
-def parse_named(spec: Any) -> tuple[str, Mapping[str, Any]]:
-    """Return name and configuration of a Zarr 3 extension point: `"x"` or `{"name": "x", ...}`."""
-    if isinstance(spec, str):
-        return spec, {}
-    if isinstance(spec, Mapping) and isinstance(spec.get("name"), str):
-        configuration = spec.get("configuration") or {}
-        if isinstance(configuration, Mapping):
-            return spec["name"], configuration
-    raise UnsupportedNodeError(f"{spec!r} is neither a name nor an object with a name")
 
 
 def parse_data_type(spec: Any) -> DataType:
@@ -77,6 +68,69 @@ def to_v2_data_type(data_type: DataType) -> Any:
     return [[name, to_v2_data_type(data_type[name])] for name in data_type.names]
 
 
+def parse_v2_data_type(spec: Any, object_codec: str | None) -> DataType:
+    """Return the data type that `dtype` of a Zarr 2 document names, in its byte order.
+
+    Raises `UnsupportedNodeError` for data types that Zarr 3 has no name for.
+    """
+    if isinstance(spec, list):
+        struct: FixedLength = np.dtype([_v2_field(item) for item in spec])
+        return struct
+    try:
+        data_type: FixedLength = np.dtype(spec)
+    except TypeError as err:
+        raise UnsupportedNodeError(f"its data type {spec!r} is unknown") from err
+    if data_type.kind == "O":
+        if object_codec not in set(VariableLength):
+            raise UnsupportedNodeError(
+                f"Zarr 3 has no counterpart for objects that are stored by {object_codec!r}"
+            )
+        return VariableLength(object_codec)
+    if not isinstance(spec, str) or data_type.subdtype is not None or not data_type.itemsize:
+        raise UnsupportedNodeError(f"Zarr 3 has no data type {spec!r}")
+    return data_type
+
+
+def to_v3_data_type(data_type: DataType) -> Any:
+    """Return `data_type` of a Zarr 3 document, such as `"float64"` or `{"name": "struct", ...}`.
+
+    Raises `UnsupportedNodeError` for what Zarr 3 has no name for.
+    """
+    if isinstance(data_type, VariableLength):
+        return "string" if data_type is VariableLength.TEXT else "variable_length_bytes"
+    if data_type.names is not None:
+        fields = [
+            {"name": name, "data_type": to_v3_data_type(data_type[name])}
+            for name in data_type.names
+        ]
+        return {"name": "struct", "configuration": {"fields": fields}}
+    match data_type.kind:
+        case _ if data_type.name in PLAIN:
+            return data_type.name
+        case "M" | "m":
+            unit, scale = np.datetime_data(data_type)
+            name = "numpy.datetime64" if data_type.kind == "M" else "numpy.timedelta64"
+            return {"name": name, "configuration": {"unit": unit, "scale_factor": scale}}
+        case "U" | "S" | "V":
+            configuration = {"length_bytes": data_type.itemsize}
+            return {"name": FIXED[data_type.kind], "configuration": configuration}
+        case _:
+            raise UnsupportedNodeError(f"Zarr 3 has no data type {data_type.str!r}")
+
+
+def endian_of(data_type: FixedLength) -> Literal["little", "big"] | None:
+    """Return the order of an element's bytes, None where that is no question.
+
+    Raises `UnsupportedNodeError` for structs of both orders, of which Zarr 3 has one.
+    """
+    orders = {*_orders(data_type)} - {"|"}
+    if len(orders) > 1:
+        raise UnsupportedNodeError("Zarr 3 has one byte order for all fields of a struct")
+    if not orders:
+        return None
+    return "big" if orders == {">"} else "little"
+
+
 def to_big_endian(data_type: FixedLength) -> FixedLength:
     """Return the data type with all its numbers, those of nested structs too, big-endian."""
     return data_type.newbyteorder(">")
@@ -105,3 +159,21 @@ def _struct(fields: Any) -> FixedLength:
     if not types or not all(isinstance(name, str) and name for name, _ in types):
         raise UnsupportedNodeError("a struct needs fields, each with a name")
     return np.dtype(types)
+
+
+def _v2_field(item: Any) -> tuple[str, FixedLength]:
+    if len(item) != 2:
+        raise UnsupportedNodeError(f"Zarr 3 has no arrays within structs, such as {item!r}")
+    data_type = parse_v2_data_type(item[1], None)
+    if isinstance(data_type, VariableLength):
+        raise UnsupportedNodeError("Zarr 3 has no struct with a field of variable length")
+    return item[0], data_type
+
+
+def _orders(data_type: FixedLength) -> Iterator[str]:
+    if data_type.names is None:
+        # As numpy spells it in a document, where this machine's own order has no sign of its own.
+        yield data_type.str[0]
+    else:
+        for name in data_type.names:
+            yield from _orders(data_type[name])

@@ -61,6 +61,37 @@ def to_v2_fill_value(value: Value) -> Any:
             return value.item()
 
 
+def parse_v2_fill_value(json_value: Any, data_type: DataType) -> Value | None:
+    """Return the value that `fill_value` of a Zarr 2 document stands for, None for null.
+
+    Raises `UnsupportedNodeError` if it is no value of the data type.
+    """
+    if json_value is None:
+        return None
+    is_text = isinstance(data_type, VariableLength) or data_type.kind in "USV"
+    # What zarr 2 wrote of objects where nobody had given a value; zarr-python 3 reads it as a text.
+    if is_text and json_value == 0 and not isinstance(json_value, bool):
+        return b"0" if data_type is VariableLength.TEXT else default_value(data_type)
+    return parse_fill_value(json_value, data_type)
+
+
+def default_value(data_type: DataType) -> Value:
+    """Return what zarr-python fills with where a Zarr 2 document has null."""
+    return b"" if isinstance(data_type, VariableLength) else np.zeros((), data_type)
+
+
+def to_v3_fill_value(value: Value, data_type: DataType) -> Any:
+    """Return `fill_value` of a Zarr 3 document as JSON, as zarr-python writes it."""
+    if isinstance(value, bytes):
+        text = data_type is VariableLength.TEXT
+        return value.decode() if text else base64.standard_b64encode(value).decode()
+    if value.dtype.names is not None:
+        return {n: to_v3_fill_value(value[n], value.dtype[n]) for n in value.dtype.names}
+    if value.dtype.kind == "S":  # without the zeros that pad it
+        return base64.standard_b64encode(value.item()).decode()
+    return to_v2_fill_value(value)
+
+
 def is_nan(value: Value) -> bool:
     """Return whether the value is a float or complex NaN."""
     return not isinstance(value, bytes) and value.dtype.kind in "fc" and bool(np.isnan(value))

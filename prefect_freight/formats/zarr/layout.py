@@ -49,8 +49,10 @@ class ZarrLayout:
     ) -> None:
         self._source, self._snapshot, self._format = source, snapshot, format_
         self._filling = Filling(max_fill_chunks)
+        all_nodes = source.read_nodes(snapshot)
+        self._source_notes = [note for node in all_nodes for note in node.notes]
         # Before anything is planned: what the format cannot express may just be left out.
-        nodes, self._notes = select_nodes(source.read_nodes(snapshot), selection, snapshot)
+        nodes, self._notes = select_nodes(all_nodes, selection, snapshot)
         self._targets = [_plan(node, format_) for node in nodes]
         self._arrays = {t.path: t for t in self._targets if isinstance(t, TargetArray)}
         contents = {node.path: node.content for node in nodes}
@@ -60,8 +62,9 @@ class ZarrLayout:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the format could not express of the nodes, and what selected none."""
-        return (*self._notes, *(note for target in self._targets for note in target.notes))
+        """What the source and the selection tell, and what the format could not express."""
+        of_nodes = (note for target in self._targets for note in target.notes)
+        return (*self._source_notes, *self._notes, *of_nodes)
 
     @property
     def totals(self) -> dict[str, int]:
@@ -112,7 +115,7 @@ class ZarrLayout:
 
 def _plan(node: Node, format_: Format) -> Target:
     plan = plan_array if node.kind == "array" else plan_group
-    return plan(node.path, node.document, format_)
+    return plan(node.path, node.document, format_, node.attributes)
 
 
 def _chunks_component(array: TargetArray, content: str) -> Component:

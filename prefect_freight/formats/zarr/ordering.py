@@ -11,7 +11,8 @@ from prefect_freight.control.state import State
 from prefect_freight.formats import Preparation
 from prefect_freight.formats.zarr.consolidated import CONSOLIDATED_KEY, without_arrays
 from prefect_freight.formats.zarr.names import METADATA
-from prefect_freight.formats.zarr.withdraw import DOCUMENT_PATTERN, Reading, plan_withdrawals
+from prefect_freight.formats.zarr.withdraw import Reading, plan_withdrawals
+from prefect_freight.hierarchy.document_names import DOCUMENT_PATTERN
 from prefect_freight.model import Format, Round
 from prefect_freight.plan.entries import combined, delete_entries, inline_entries
 from prefect_freight.plan.keys import NO_KEYS

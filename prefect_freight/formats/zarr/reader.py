@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.formats.zarr.chunk_keys import DOCUMENT_NAMES
 from prefect_freight.formats.zarr.names import METADATA
+from prefect_freight.hierarchy.document_names import DOCUMENT_NAMES
 from prefect_freight.plan.entries import combined
 from prefect_freight.plan.sections import Section
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from prefect_freight.formats.zarr.documents2 import DIMENSIONS
 from prefect_freight.model import EVERYTHING, Selection, Snapshot
 from prefect_freight.plan.selection import Chooser
 from prefect_freight.sources import Node
@@ -60,6 +61,8 @@ def _coordinate(path: str, name: str, size: int, arrays: Mapping[str, Node]) -> 
 def _dimensions(array: Node) -> list[tuple[str, int]]:
     """Return names and sizes of the dimensions that have a name."""
     names, shape = array.document.get("dimension_names"), array.document.get("shape")
+    if array.attributes is not None:  # a node of Zarr 2
+        names = array.attributes.get(DIMENSIONS)
     # A document that is not valid is told as such by what makes another of it.
     if not isinstance(names, Sequence) or not isinstance(shape, Sequence):
         return []

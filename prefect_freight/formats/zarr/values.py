@@ -16,8 +16,8 @@ from prefect_freight.formats.zarr.occupied import (
     united,
 )
 from prefect_freight.formats.zarr.selecting import select_nodes
-from prefect_freight.formats.zarr.view import ZarrView
-from prefect_freight.model import CONTROL_AREA, EVERYTHING, Format, Job
+from prefect_freight.hierarchy.view import ZarrView
+from prefect_freight.model import CONTROL_AREA, Format, Job
 from prefect_freight.plan.differences import Differences
 from prefect_freight.sources import ZarrSource
 from prefect_freight.stores import Store
@@ -30,19 +30,14 @@ def compare_arrays(
     source: ZarrSource, destination: Store, job: Job, differences: Differences
 ) -> None:
     """Add each array of the copy of which a block decodes to other values than in the source."""
-    wanted = source.open_zarr(job.snapshot)
+    root = source.open_zarr(job.snapshot)
     version: Literal[2, 3] = 2 if job.options.format is Format.ZARR2 else 3
     view = ZarrView(destination)
-    # Read again only where not all of them are wanted.
-    selected = None
-    if job.options.selection != EVERYTHING:
-        nodes = source.read_nodes(job.snapshot)
-        kept, _ = select_nodes(nodes, job.options.selection, job.snapshot)
-        selected = {node.path for node in kept}
-    for path, array in _arrays(wanted):
-        if selected is not None and path not in selected:
-            continue
+    nodes = source.read_nodes(job.snapshot)
+    selected, _ = select_nodes(nodes, job.options.selection, job.snapshot)
+    for path in [node.path for node in selected if node.kind == "array"]:
         try:
+            array = root[path] if path else root
             copy = zarr.open_array(view, path=path, mode="r", zarr_format=version)
             refs = source.read_chunks(job.snapshot, path)
             listed = _listed(destination, path, array.ndim)
@@ -52,15 +47,6 @@ def compare_arrays(
             wrong = f"zarr cannot read it: {type(error).__name__}: {error}"
         if wrong:
             differences.add_wrong(path or "/", wrong)
-
-
-def _arrays(node: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, zarr.Array):
-        yield "", node
-        return
-    for name, member in sorted(node.members(max_depth=None)):
-        if isinstance(member, zarr.Array):
-            yield name, member
 
 
 def _listed(destination: Store, path: str, axes: int) -> Iterator[Coords]:

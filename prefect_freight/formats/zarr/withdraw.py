@@ -16,9 +16,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-DOCUMENT_PATTERN = r"(^|/)(zarr\.json|\.zarray|\.zgroup|\.zattrs|\.zmetadata)$"
-"""Keys of metadata documents, of Zarr 2 and of Zarr 3."""
-
 DECODING_ATTRIBUTES = {
     # Other attributes describe values and change none: with them, an edited title would withdraw
     # the array. These do: by the CF conventions (sections 2.5, 4.4 and 8.1),

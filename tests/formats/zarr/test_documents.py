@@ -11,10 +11,10 @@ from prefect_freight.formats.zarr.consolidated import plan_consolidated
 from prefect_freight.formats.zarr.documents import (
     TargetArray,
     TargetGroup,
-    needed_ancestors,
     plan_array,
     plan_group,
 )
+from prefect_freight.hierarchy.document_names import missing_groups
 from prefect_freight.model import Format
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -430,8 +430,8 @@ def test_consolidated_metadata_does_not_depend_on_the_order_of_nodes(format_: Fo
 
 
 def test_ancestors_that_are_missing_are_named() -> None:
-    assert needed_ancestors(["", "a/b/c", "a/b", "d"]) == ["a"]
-    assert needed_ancestors([""]) == []
+    assert missing_groups(["", "a/b/c", "a/b", "d"]) == ["a"]
+    assert missing_groups([""]) == []
 
 
 @pytest.mark.parametrize("format_", list(Format))

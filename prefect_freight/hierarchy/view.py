@@ -1,9 +1,10 @@
 """A store of ours as zarr-python reads one: to look at a copy with the eyes of a reader."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Protocol
 
+import pyarrow as pa
 from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
@@ -17,8 +18,18 @@ from zarr.core.buffer import Buffer, BufferPrototype
 
 from prefect_freight.errors import InternalError, NotFoundError
 from prefect_freight.retry import retrying
-from prefect_freight.stores import Store
-from prefect_freight.stores.pages import list_keys
+
+
+class Objects(Protocol):
+    """What is read of a store."""
+
+    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Return bytes of an object."""
+        ...
+
+    def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
+        """Yield objects below a prefix."""
+        ...
 
 
 class ZarrView(ZarrStore):
@@ -28,7 +39,7 @@ class ZarrView(ZarrStore):
     supports_deletes = False
     supports_listing = True
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Objects) -> None:
         super().__init__(read_only=True)
         self._store = store
 
@@ -74,8 +85,9 @@ class ZarrView(ZarrStore):
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield all keys below a prefix."""
-        for key in list_keys(self._store, prefix):
-            yield key
+        for page in self._store.list(prefix):
+            for key in page["key"].to_pylist():
+                yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Yield the names directly below a prefix."""

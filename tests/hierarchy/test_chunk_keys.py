@@ -3,12 +3,13 @@
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from zarr.core.chunk_key_encodings import parse_chunk_key_encoding
 
-from prefect_freight.formats.zarr.chunk_keys import ChunkKeys
+from prefect_freight.hierarchy.chunk_keys import ChunkKeys
 from prefect_freight.plan.keys import check_key
 
 COORDS = st.integers(0, 5).flatmap(
@@ -24,6 +25,18 @@ def test_chunk_keys_are_those_of_zarr(coords: Any, style: Any, path: str) -> Non
     encoding = parse_chunk_key_encoding({"name": name, "configuration": {"separator": style[1]}})
     folder = f"{path}/" if path else ""
     assert keys == [folder + encoding.encode_chunk_key(tuple(row)) for row in coords.tolist()]
+
+
+@given(COORDS, STYLES, st.sampled_from(["", "a/b"]))
+def test_keys_are_read_as_the_coordinates_that_they_spell(
+    coords: Any, style: Any, path: str
+) -> None:
+    keys = ChunkKeys(path, *style)
+    texts = [key.removeprefix(keys.folder) for key in keys.spell(coords).to_pylist()]
+    others = ["zarr.json", "c/", "01", "c/0/", "0.0.0.0.0.0.0", "c.x", "-1", "99999999999"]
+    is_chunk, found = keys.read(pa.array([*texts, *others], pa.string()), coords.shape[1])
+    assert is_chunk.tolist() == [True] * len(texts) + [False] * len(others)
+    np.testing.assert_array_equal(found, coords)
 
 
 @given(COORDS, STYLES)
