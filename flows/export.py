@@ -37,7 +37,7 @@ from prefect_freight.model import (
     VerifyLevel,
 )
 from prefect_freight.options import MAX_CONCURRENCY, plan_options, with_own_format
-from prefect_freight.sources.kinds import read_through as reading_through
+from prefect_freight.sources.kinds import prepared
 from prefect_freight.stores.credentials import (
     PLACE_PATTERN,
     refuse_credentials,
@@ -176,7 +176,7 @@ def export_repo(
     )
     opened = aside(
         lambda: (
-            reading_through(open_given_source(source), read_through),
+            prepared(open_given_source(source), read_through, format),
             open_given_store(destination),
         )
     )

@@ -57,8 +57,7 @@ from prefect_freight.plan.phases import Phases
 from prefect_freight.plan.report import why_not_whole
 from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
-from prefect_freight.sources.kinds import open_source
-from prefect_freight.sources.kinds import read_through as reading_through
+from prefect_freight.sources.kinds import open_source, prepared
 from prefect_freight.steps.compute_diff import compute_diff
 from prefect_freight.steps.finish import fail, finish, mark_again, report_already_whole
 from prefect_freight.steps.open_job import look_at_job, open_job
@@ -359,7 +358,7 @@ def export(
         on_event=on_event,
     )
     source, destination = aside(
-        partial(_opened, source, source_config, destination, config, read_through)
+        partial(_opened, source, source_config, destination, config, read_through, format)
     )
     options = aside(partial(with_own_format, options, format, source))
     return run_export(source, destination, ref, options, PlainRunner(concurrency, on_event))
@@ -404,7 +403,7 @@ def dry_run(
         on_event=on_event,
     )
     source, destination = aside(
-        partial(_opened, source, source_config, destination, config, read_through)
+        partial(_opened, source, source_config, destination, config, read_through, format)
     )
     options = aside(partial(with_own_format, options, format, source))
     runner = PlainRunner(1, on_event)
@@ -419,9 +418,10 @@ def _opened(
     destination: str | PurePath | Store,
     config: StoreConfig | None,
     way: str | None,
+    format_: str | None,
 ) -> tuple[Source, Store]:
     if isinstance(source, str | PurePath):
         source = open_source(str(source), source_config)
     if isinstance(destination, str | PurePath):
         destination = open_store(str(destination), config)
-    return reading_through(source, way), destination
+    return prepared(source, way, format_), destination

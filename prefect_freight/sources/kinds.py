@@ -24,12 +24,16 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     from prefect_freight.sources.icechunk.source import IcechunkSource
     from prefect_freight.sources.lakefs.addresses import SCHEME
     from prefect_freight.sources.lakefs.source import LakeFSObjects
+    from prefect_freight.sources.lakefs.zarr_store import CommittedZarrStore
     from prefect_freight.sources.objects import PlainObjects
+    from prefect_freight.sources.plain_zarr.source import KIND as ZARR
     from prefect_freight.sources.plain_zarr.source import ZarrStoreSource
 
     refuse_credentials(url)
     if url.startswith(SCHEME):
         return LakeFSObjects.of_url(url, config)
+    if url.startswith(f"{ZARR}{SCHEME}"):
+        return CommittedZarrStore(LakeFSObjects.of_url(url.removeprefix(ZARR), config))
     # A `+` further right is part of a path, or of a scheme that fsspec knows.
     kind, plus, rest = url.partition("+")
     if plus and "/" not in kind:
@@ -81,16 +85,22 @@ def _what_lies_there(store: Store) -> str:
     return f"other objects, such as {example!r}, and no versioned repository or Zarr store"
 
 
-def read_through(source: Source, way: str | None) -> Source:
-    """Return the source, read the way that is wanted, if any.
+def prepared(source: Source, way: str | None, format_: str | None) -> Source:
+    """Return the source as an export wants it: read through a way, as arrays or as objects.
 
-    Raises `InputError` for a way that there is not, and for a source that has but one.
+    Objects of lakeFS that are to be a Zarr store are taken for one. Raises `InputError` for a way
+    that there is not, and for a source that has but one.
     """
-    if way is None:
-        return source
-    if not isinstance(source, ManyWays):
-        raise InputError(
-            f"expected read_through for a source lakefs://…, found it for {source.url}. Leave it "
-            "out: such a source is read in one way only"
-        )
-    return source.reading_through(way)
+    from prefect_freight.sources.lakefs.source import LakeFSObjects
+    from prefect_freight.sources.lakefs.zarr_store import CommittedZarrStore
+
+    if way is not None:
+        if not isinstance(source, ManyWays):
+            raise InputError(
+                f"expected read_through for a source lakefs://…, found it for {source.url}. Leave "
+                "it out: such a source is read in one way only"
+            )
+        source = source.reading_through(way)
+    if isinstance(source, LakeFSObjects) and (format_ or "").startswith("zarr"):
+        return CommittedZarrStore(source)
+    return source

@@ -111,6 +111,11 @@ class LakeFSObjects:
                 self._choose(objects)
                 yield objects
 
+    def has(self, snapshot: Snapshot, key: str) -> bool:
+        """Say whether a commit has an object."""
+        pages = self._client.list_objects(snapshot.id, self._below + key)
+        return any(page["key"][0].as_py() == self._below + key for page in pages)
+
     def read(self, location: str, offset: int, size: int, content: str = "") -> bytes:
         """Return bytes of an object of a commit.
 
