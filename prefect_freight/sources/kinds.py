@@ -23,8 +23,8 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     """
     from prefect_freight.sources.icechunk.source import IcechunkSource
     from prefect_freight.sources.lakefs.addresses import SCHEME
+    from prefect_freight.sources.lakefs.committed_zarr import CommittedZarrStore
     from prefect_freight.sources.lakefs.source import LakeFSObjects
-    from prefect_freight.sources.lakefs.zarr_store import CommittedZarrStore
     from prefect_freight.sources.objects import PlainObjects
     from prefect_freight.sources.plain_zarr.source import KIND as ZARR
     from prefect_freight.sources.plain_zarr.source import ZarrStoreSource
@@ -91,8 +91,8 @@ def prepared(source: Source, way: str | None, format_: str | None) -> Source:
     Objects of lakeFS that are to be a Zarr store are taken for one. Raises `InputError` for a way
     that there is not, and for a source that has but one.
     """
+    from prefect_freight.sources.lakefs.committed_zarr import CommittedZarrStore
     from prefect_freight.sources.lakefs.source import LakeFSObjects
-    from prefect_freight.sources.lakefs.zarr_store import CommittedZarrStore
 
     if way is not None:
         if not isinstance(source, ManyWays):
