@@ -58,7 +58,9 @@ test-all: lint
 .PHONY: test-lakefs
 test-lakefs: $(INSTALLED)
 	@test -n "$(LAKEFS_ENDPOINT)" || { echo "Say LAKEFS_ENDPOINT=http://127.0.0.1:8000"; exit 1; }
-	$(BIN)/pytest tests/sources/test_lakefs_any.py
+	$(BIN)/pytest tests/sources/test_lakefs_any.py tests/system/test_lakefs_any.py
+	$(BIN)/pytest tests/system/test_differences.py tests/system/test_unfinished.py \
+		tests/system/test_sections.py tests/system/test_selecting.py -k "lake and plain"
 
 .PHONY: picture
 picture: $(INSTALLED)

@@ -4,19 +4,22 @@ from prefect.blocks.core import Block
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore, ZarrStore
+from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore, ZarrStore
 from prefect_freight.blocks.server import asking_server
 from prefect_freight.blocks.settings import PlaceBlock
 from prefect_freight.blocks.store_credentials import SCHEME
 from prefect_freight.errors import ConfigError, InputError
 
 TYPES: dict[str, type[PlaceBlock]] = {
-    block.get_block_type_slug(): block for block in (IcechunkRepository, ObjectStore, ZarrStore)
+    block.get_block_type_slug(): block
+    for block in (IcechunkRepository, LakeFSRepository, ObjectStore, ZarrStore)
 }
 
 
 @asking_server()
-def load_reference(reference: str) -> IcechunkRepository | ZarrStore | ObjectStore:
+def load_reference(
+    reference: str,
+) -> IcechunkRepository | LakeFSRepository | ZarrStore | ObjectStore:
     """Return the saved block that a reference names.
 
     Raises `InputError` for a text that is no reference, a type that is none of ours, and a block

@@ -3,7 +3,7 @@
 The file::
 
     blocks:
-      - type: store-credentials     # the slug of a type, as those below, or zarr-store
+      - type: store-credentials     # as those below, or zarr-store, lakefs-repository
         name: team                  # small letters, digits and dashes
         endpoint_url: ${ENDPOINT}   # what the environment has, when the file is registered
         access_key_id: ${KEY_ID}

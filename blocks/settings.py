@@ -74,7 +74,7 @@ class PlaceBlock(StoreKeys, Located):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        open_store(self.store_url(self.url), self.to_config())  # connects to nothing
+        self.check_place(self.url, self.to_config())
         return self
 
     @classmethod
@@ -116,7 +116,7 @@ class PlaceBlock(StoreKeys, Located):
         # Tried here first: an error of pydantic's check would name neither file nor block.
         try:
             at = cls.store_url(url)
-            open_store(at, config_for(config, credentials, at) if credentials else config)
+            cls.check_place(url, config_for(config, credentials, at) if credentials else config)
         except ConfigError as error:
             raise ConfigError(f"{error} (in {where})") from None
         return cls.from_config(url, config, credentials)
@@ -130,6 +130,11 @@ class PlaceBlock(StoreKeys, Located):
         if self.credentials is None:
             return own
         return config_for(own, self.credentials, self.store_url(self.url))
+
+    @classmethod
+    def check_place(cls, url: str, config: StoreConfig) -> None:
+        """Return if the place can be opened so, connecting to nothing; raises `ConfigError`."""
+        open_store(cls.store_url(url), config)
 
     @classmethod
     def store_url(cls, url: str) -> str:

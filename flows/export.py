@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, t
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import BeforeValidator, Field
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore, ZarrStore
+from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore, ZarrStore
 from prefect_freight.blocks.server import asking_server
 from prefect_freight.config import StoreConfig
 from prefect_freight.exporting import run_export
@@ -37,6 +37,7 @@ from prefect_freight.model import (
     VerifyLevel,
 )
 from prefect_freight.options import MAX_CONCURRENCY, plan_options, with_own_format
+from prefect_freight.sources.kinds import prepared
 from prefect_freight.stores.credentials import (
     PLACE_PATTERN,
     refuse_credentials,
@@ -77,7 +78,8 @@ def _run_name() -> str:
 )
 def export_repo(
     source: Annotated[
-        IcechunkRepository | ZarrStore | ObjectStore | Place, BeforeValidator(as_text)
+        IcechunkRepository | LakeFSRepository | ZarrStore | ObjectStore | Place,
+        BeforeValidator(as_text),
     ],
     destination: Annotated[ObjectStore | Place, BeforeValidator(as_text)],
     ref: str = "main",
@@ -89,12 +91,14 @@ def export_repo(
     concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
+    prune: bool = False,
     settle_s: Annotated[float, Field(ge=0)] = 2.0,
     max_fill_chunks: Annotated[int, Field(ge=0)] = MAX_FILL_CHUNKS,
     retry_for: Annotated[float, Field(ge=0)] = RETRY_FOR_S,
     group: str | None = None,
     include: list[str] | None = None,
     exclude: list[str] | None = None,
+    read_through: Literal["bucket", "gateway", "presigned", "rest"] | None = None,
     bandwidth: str | None = None,
     rate_limit: Annotated[float, Field(gt=0)] | None = None,
 ) -> ExportReport:
@@ -106,7 +110,9 @@ def export_repo(
 
     Args:
         source: The repository: a saved Icechunk Repository block, a path, s3://bucket/prefix, or
-            block:icechunk-repository/NAME. Or a Zarr store: a saved Zarr Store block, a path or URL
+            block:icechunk-repository/NAME. Or a lakeFS repository: a saved LakeFS Repository block,
+            lakefs://repository, lakefs://repository/prefix, or block:lakefs-repository/NAME. Or a
+            Zarr store: a saved Zarr Store block, a path or URL
             of any kind, with zarr+ before it or without, or block:zarr-store/NAME. Or plain
             objects: a saved Object Store block, block:object-store/NAME, or a URL with objects+
             before it, such as objects+s3://bucket/prefix.
@@ -130,6 +136,7 @@ def export_repo(
             merge, which keeps it, writes beside it, and refuses by name what is in the way; or
             replace, which puts over that or deletes it, and takes over another source's copy, or
             one of another format or selection.
+        prune: Delete what lies at the destination and is not of the copy, whoever put it.
         settle_s: Seconds to wait before anything goes that a reader may have just opened.
         max_fill_chunks: Refuse to write out more missing chunks than that, which a Zarr 2 copy may
             need for their fill values.
@@ -142,6 +149,9 @@ def export_repo(
         exclude: Regular expressions. All is exported but what matches one of them and none of
             include; a coordinate that is excluded by its own name stays out. The selection is part
             of what a copy is: another one at the same destination is refused.
+        read_through: How objects of a lakeFS repository are read: from the bucket below it, through
+            its S3 gateway, by presigned addresses, or its REST interface. None is the best that is
+            offered.
         bandwidth: Bytes a second that may be read, and as many put, such as 50M (or 50Mi). With a
             task runner in several processes that is each process's.
         rate_limit: Requests a second that may be sent, to source and destination together.
@@ -160,10 +170,16 @@ def export_repo(
         group=group,
         include=include,
         exclude=exclude,
+        prune=prune,
         bandwidth=bandwidth,
         rate_limit=rate_limit,
     )
-    opened = aside(lambda: (open_given_source(source), open_given_store(destination)))
+    opened = aside(
+        lambda: (
+            prepared(open_given_source(source), read_through, format),
+            open_given_store(destination),
+        )
+    )
     chosen = aside(lambda: with_own_format(options, format, opened[0]))
     with PrefectRunner(concurrency, get_run_logger()) as runner:
         return run_export(*opened, ref, chosen, runner)

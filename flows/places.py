@@ -1,18 +1,21 @@
 """What the parameters of a flow name, opened: a block, a reference to a saved one, or a URL."""
 
-from prefect_freight.blocks import IcechunkRepository, ObjectStore, ZarrStore
+from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore, ZarrStore
 from prefect_freight.blocks.references import load_reference
 from prefect_freight.blocks.store_credentials import SCHEME
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import InputError
 from prefect_freight.sources import Source
 from prefect_freight.sources.kinds import open_source
+from prefect_freight.sources.lakefs.addresses import SCHEME as SCHEME_OF_LAKEFS
 from prefect_freight.sources.objects import KIND, PlainObjects
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
 
 
-def open_given_source(given: IcechunkRepository | ZarrStore | ObjectStore | str) -> Source:
+def open_given_source(
+    given: IcechunkRepository | LakeFSRepository | ZarrStore | ObjectStore | str,
+) -> Source:
     """Return the source that a flow was given; a store is one of plain objects.
 
     Raises what `open_source` raises.
@@ -36,11 +39,15 @@ def open_given_store(given: ObjectStore | str) -> Store:
     return block.open()
 
 
-def source_block(url: str, config: StoreConfig) -> IcechunkRepository | ZarrStore | ObjectStore:
+def source_block(
+    url: str, config: StoreConfig
+) -> IcechunkRepository | LakeFSRepository | ZarrStore | ObjectStore:
     """Return the block of a source, which keeps its credentials from Prefect's server.
 
     Raises what `open_source` raises of a URL that does not say the kind of source.
     """
+    if url.startswith(SCHEME_OF_LAKEFS):
+        return LakeFSRepository.from_config(url, config)
     # Looked at here, since a block has one kind; and nothing is asked where the URL tells it.
     kind = open_source(url, config).url.partition("+")[0]
     match kind:
@@ -52,7 +59,9 @@ def source_block(url: str, config: StoreConfig) -> IcechunkRepository | ZarrStor
             return IcechunkRepository.from_config(url, config)
 
 
-def place_of(given: IcechunkRepository | ZarrStore | ObjectStore | str) -> str:
+def place_of(
+    given: IcechunkRepository | LakeFSRepository | ZarrStore | ObjectStore | str,
+) -> str:
     """Return where that is, without looking: a path, a URL, or a saved block's name."""
     if isinstance(given, str):
         return given

@@ -58,8 +58,9 @@ def cli() -> None:
     "format_",
     type=click.Choice(FORMATS),
     help="What the copy is: a Zarr 2 or Zarr 3 store of the source's arrays, or, of a source "
-    "objects+…, plain objects, each under its key and as it is. (zarr3alpha is an older name of "
-    "zarr3.)  [default: zarr2 of a repository, a Zarr store's own, objects of objects+…]",
+    "lakefs://… or objects+…, plain objects, each under its key and as it is. (zarr3alpha is an "
+    "older name of zarr3.)  [default: zarr2 of an Icechunk repository, a Zarr store's own, objects "
+    "of lakefs://… and objects+…]",
 )
 @click.option(
     "--group",
@@ -118,6 +119,12 @@ def cli() -> None:
     "--dry-run lists what would be replaced.",
 )
 @click.option(
+    "--prune",
+    is_flag=True,
+    help="Delete what lies at a copy of ours and is not of it, whoever put it; --dry-run lists it. "
+    "A new place that holds anything needs --on-existing replace beside it.",
+)
+@click.option(
     "--max-fill-chunks",
     metavar="N",
     type=click.IntRange(min=0),
@@ -133,6 +140,13 @@ def cli() -> None:
     default=300,
     show_default=True,
     help="How long a store that does not answer is waited for.",
+)
+@click.option(
+    "--read-through",
+    type=click.Choice(["bucket", "gateway", "presigned", "rest"]),
+    help="How objects of a lakeFS repository are read: from the bucket below it (`storage:` of "
+    "--source-config has its credentials), through lakeFS's S3 gateway, by presigned addresses, or "
+    "its REST interface.  [default: the first that is offered of bucket, gateway, rest]",
 )
 @click.option(
     "--bandwidth",
@@ -165,7 +179,9 @@ def export(
 
     SOURCE is an Icechunk repository: a path, s3://bucket/prefix, the same with icechunk+ before it,
     or a saved block, block:icechunk-repository/NAME; or a Zarr store: a path or any URL, the same
-    with zarr+ before it, or block:zarr-store/NAME; or plain objects: any file://, s3:// or other
+    with zarr+ before it, or block:zarr-store/NAME; or a lakeFS repository: lakefs://repository,
+    lakefs://repository/prefix, or block:lakefs-repository/NAME, with the server and keys of
+    --source-config, LAKECTL_… or ~/.lakectl.yaml; or plain objects: any file://, s3:// or other
     URL with objects+ before it. DESTINATION is a path, file:// or s3://
     URL, any fsspec URL, or block:object-store/NAME.
     """
@@ -371,8 +387,9 @@ def _dry_run(source: str, destination: str, *, as_json: bool, **options: Any) ->
     from prefect_freight.results import print_preview
 
     # The others decide how objects are moved, and none is.
-    names = ["ref", "from_ref", "rounds", "format", "on_existing", "max_fill_chunks"]
-    names += ["group", "include", "exclude", "config", "source_config"]
+    names = ["ref", "from_ref", "rounds", "format", "on_existing", "prune"]
+    names += ["max_fill_chunks"]
+    names += ["group", "include", "exclude", "read_through", "config", "source_config"]
     with open_display() as display:
         preview = dry_run(
             _resolved(source),

@@ -66,6 +66,10 @@ class StoreConfig:
     """Allow an endpoint without TLS; an http:// endpoint implies it."""
     storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
     """What fsspec takes, for other URLs than s3://."""
+    storage: "StoreConfig | None" = None
+    """Of a lakeFS server: how the bucket below it is reached."""
+    read_through: str | None = None
+    """Of a lakeFS server: which way objects are read."""
 
     def __post_init__(self) -> None:
         if self.endpoint_url is not None:
@@ -183,6 +187,8 @@ def parse_config(settings: Any, where: str, beside: Sequence[str] = ()) -> Store
 def _parse(key: str, value: Any, where: str) -> Any:
     if value is None:
         return None
+    if key == "storage":
+        return parse_config(value, f"{key} of {where}")
     expected = bool if key in BOOLEANS else Mapping if key == "storage_options" else str
     if not isinstance(value, expected):
         name = {bool: "true or false", str: "text"}.get(expected, "keys and values")

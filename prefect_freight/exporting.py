@@ -57,7 +57,7 @@ from prefect_freight.plan.phases import Phases
 from prefect_freight.plan.report import why_not_whole
 from prefect_freight.runner import PlainRunner, Runner
 from prefect_freight.sources import Source
-from prefect_freight.sources.kinds import open_source
+from prefect_freight.sources.kinds import open_source, prepared
 from prefect_freight.steps.compute_diff import compute_diff
 from prefect_freight.steps.finish import fail, finish, mark_again, report_already_whole
 from prefect_freight.steps.open_job import look_at_job, open_job
@@ -277,10 +277,12 @@ def export(
     concurrency: int = 64,
     verify: VerifyLevel = "sizes",
     on_existing: OnExisting = "refuse",
+    prune: bool = False,
     section_rows: int = SECTION_ROWS,
     keep_runs: int = KEEP_RUNS,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
     retry_for: float = RETRY_FOR_S,
+    read_through: str | None = None,
     bandwidth: str | int | None = None,
     rate_limit: float | None = None,
     config: StoreConfig | None = None,
@@ -299,7 +301,8 @@ def export(
     Where objects lie at the destination that are not ours, `on_existing` says what to do: `refuse`;
     `merge`, which keeps them and writes beside them, and refuses those that are in the way by name;
     `replace`, which puts over these or deletes them, and takes over another source's copy, or one
-    of another format.
+    of another format. With `prune` all is deleted that lies at a copy of ours and is not of it,
+    whoever put it; a new place that holds anything needs `replace` beside it.
 
     `group` is the path of a group (or array), and all that is exported of the snapshot lies in it;
     `include` and `exclude` are regular expressions, searched in the paths of arrays and groups, or
@@ -314,6 +317,10 @@ def export(
     memory; a copy that lies there keeps the sections that it has. The records of the last
     `keep_runs` runs stay, and older ones as long as the copy relies on them. More missing chunks
     than `max_fill_chunks` that a Zarr 2 copy needs written out are refused.
+
+    `read_through` is how the objects of a lakeFS repository are read: from the `bucket` below it
+    (whose credentials are `storage` of `source_config`), through its S3 `gateway`, by `presigned`
+    addresses or its `rest` interface; None is the best that is offered, which a note names.
 
     A store that does not answer is waited for, up to `retry_for` seconds since its last answer,
     with a `Notice` at each try. An object that fails while others pass is not.
@@ -339,6 +346,7 @@ def export(
         group=group,
         include=include,
         exclude=exclude,
+        prune=prune,
         rounds=rounds,
         settle_s=settle_s,
         section_rows=section_rows,
@@ -349,7 +357,9 @@ def export(
         rate_limit=rate_limit,
         on_event=on_event,
     )
-    source, destination = aside(partial(_opened, source, source_config, destination, config))
+    source, destination = aside(
+        partial(_opened, source, source_config, destination, config, read_through, format)
+    )
     options = aside(partial(with_own_format, options, format, source))
     return run_export(source, destination, ref, options, PlainRunner(concurrency, on_event))
 
@@ -366,7 +376,9 @@ def dry_run(
     rounds: Phases = (),
     format: str | None = None,  # noqa: A002 - the option's name
     on_existing: OnExisting = "refuse",
+    prune: bool = False,
     max_fill_chunks: int = MAX_FILL_CHUNKS,
+    read_through: str | None = None,
     config: StoreConfig | None = None,
     source_config: StoreConfig | None = None,
     on_event: OnEvent = ignore_event,
@@ -385,11 +397,14 @@ def dry_run(
         group=group,
         include=include,
         exclude=exclude,
+        prune=prune,
         rounds=rounds,
         max_fill_chunks=max_fill_chunks,
         on_event=on_event,
     )
-    source, destination = aside(partial(_opened, source, source_config, destination, config))
+    source, destination = aside(
+        partial(_opened, source, source_config, destination, config, read_through, format)
+    )
     options = aside(partial(with_own_format, options, format, source))
     runner = PlainRunner(1, on_event)
     snapshot = runner.step(resolve, source, ref)
@@ -402,9 +417,11 @@ def _opened(
     source_config: StoreConfig | None,
     destination: str | PurePath | Store,
     config: StoreConfig | None,
+    way: str | None,
+    format_: str | None,
 ) -> tuple[Source, Store]:
     if isinstance(source, str | PurePath):
         source = open_source(str(source), source_config)
     if isinstance(destination, str | PurePath):
         destination = open_store(str(destination), config)
-    return source, destination
+    return prepared(source, way, format_), destination

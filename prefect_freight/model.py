@@ -97,7 +97,9 @@ ENTRY_SCHEMA = pa.schema(
         pa.field("size", pa.int64(), nullable=False),  # bytes, at the source and at the destination
         pa.field("content", pa.string(), nullable=False),  # equal, equal bytes; "" is unknown
         pa.field("checksum", pa.binary()),  # MD5 of the bytes, where it is known beforehand
-        pa.field("data", pa.binary()),  # the bytes themselves, for inline
+        # For inline the bytes themselves; of an object what stores may keep beside them, as JSON:
+        # `content_type`, and the user's `metadata`.
+        pa.field("data", pa.binary()),
     ]
 )
 """One row per object that an export puts or deletes."""
@@ -155,6 +157,8 @@ class Options:
     rate_limit: float | None = None
     """Requests that may be sent in a second by each process."""
     selection: Selection = EVERYTHING
+    prune: bool = False
+    """Delete what lies there and is not of the copy, whoever put it."""
 
 
 @dataclass(frozen=True, slots=True)

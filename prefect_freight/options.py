@@ -20,7 +20,7 @@ from prefect_freight.model import (
 )
 from prefect_freight.plan.phases import Phases, check_phases
 from prefect_freight.plan.selection import plan_selection
-from prefect_freight.sources import Source
+from prefect_freight.sources import Phased, Source
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import with_checksums
 
@@ -45,6 +45,7 @@ def plan_options(
     group: str | None = None,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
+    prune: bool = False,
     on_event: OnEvent = ignore_event,
 ) -> Options:
     """Return the options if they are possible; raises `InputError` that names the wrong one.
@@ -71,9 +72,7 @@ def plan_options(
         raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
     if verify not in get_args(VerifyLevel):
         raise InputError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
-    if on_existing not in get_args(OnExisting):
-        choices = " or ".join(get_args(OnExisting))
-        raise InputError(f"expected on_existing {choices}, found {on_existing!r}")
+    _check_existing(on_existing, prune=prune)
     return Options(
         Format(format_),
         verify,  # type: ignore[arg-type]
@@ -87,15 +86,34 @@ def plan_options(
         retry_for,
         *parse_limits(bandwidth, rate_limit),
         selection=plan_selection(group, include, exclude, Format(format_)),
+        prune=prune,
     )
 
 
+def _check_existing(on_existing: str, *, prune: bool) -> None:
+    if on_existing not in get_args(OnExisting):
+        choices = " or ".join(get_args(OnExisting))
+        raise InputError(f"expected on_existing {choices}, found {on_existing!r}")
+    if prune and on_existing == "merge":
+        raise InputError(
+            "expected prune, which deletes what is not of the copy, or on_existing merge, which "
+            "keeps it, found both"
+        )
+
+
 def with_own_format(options: Options, given: str | None, source: Source) -> Options:
-    """Return the options with the source's own format, if none was given.
+    """Return the options with the source's own format, if none was given, and its own rounds.
 
     Raises what the source raises where it has to look.
     """
-    return options if given is not None else replace(options, format=own_format(source))
+    if not options.phases and isinstance(source, Phased):
+        options = replace(options, phases=source.rounds)
+    if given is not None:
+        return options
+    chosen, format_ = options.selection, own_format(source)
+    # Looked at again: what may be selected depends on the format.
+    selection = plan_selection(chosen.group, chosen.include, chosen.exclude, format_)
+    return replace(options, format=format_, selection=selection)
 
 
 def checksummed(destination: Store, options: Options) -> Store:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from prefect_freight.control.lease import Lease, Permit, Watch
-from prefect_freight.stores import Store
-from prefect_freight.stores.wrapping import Wrapping
+from prefect_freight.stores import Attributes, Store
+from prefect_freight.stores.wrapping import Wrapping, put
 
 
 class UnderWay:
@@ -63,10 +63,10 @@ class GuardedStore(Wrapping):
         # instead.
         return _watched, (self.inner, self._owner, self._lease)
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:
         """Put an object."""
         with self._permitted():
-            self.inner.write(key, data)
+            put(self.inner, key, data, attributes)
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one."""

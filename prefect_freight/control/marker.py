@@ -1,18 +1,23 @@
 """The marker at the destination's root: its name says that the copy is whole, or that it is not."""
 
+import re
 from collections.abc import Sequence
 
 from prefect_freight.control.data import list_markers
 from prefect_freight.control.runs import Run
 from prefect_freight.errors import NotFoundError, StorageFullError
-from prefect_freight.model import EVERYTHING, Job, Outcome
+from prefect_freight.model import EVERYTHING, Action, Failure, Job, Outcome
 from prefect_freight.plan.numbers import format_bytes, format_objects
 from prefect_freight.plan.selection import to_text
 from prefect_freight.retry import retrying
 from prefect_freight.stores import Store
 
+COMPLETED = "Export completed successfully!"
+"""All that lakeFS's own exporter writes into a marker of success;"""
 SUCCESS_TEXT = "Export of"
-"""How a marker of success begins."""
+"""how ours goes on, and began before it had that line."""
+LAKEFS_MARKER = re.compile(r"EXPORT_([0-9a-f]{64})(?:_[^/]+)?_SUCCESS")
+"""Newer releases of lakeFS's exporter put a time between."""
 MAX_LINES = 10_000
 """Of a failure marker, which people read."""
 
@@ -23,6 +28,7 @@ def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
     # Its name is that of all of the snapshot.
     part = f"It holds what {to_text(selection)} selects.\n" if selection != EVERYTHING else ""
     text = (
+        f"{COMPLETED}\n"
         f"{SUCCESS_TEXT} {job.snapshot.source} at {job.snapshot.ref} (snapshot {job.snapshot.id}) "
         f"as {job.options.format} is whole.\n{part}"
         f"{format_objects(outcome.transferred)} transferred, {format_bytes(outcome.bytes)}; "
@@ -37,13 +43,11 @@ def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
 def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequence[str]) -> str:
     """Put the marker of a failed export; return its key.
 
-    It has a line per failed operation that the outcome names, and then `lines`, at most `MAX_LINES`
-    in all; only the first of them where there is no room for more.
+    It has a line per failed operation that the outcome names, as lakeFS's own exporter words it,
+    and then `lines`, at most `MAX_LINES` in all; only the first of them where there is no room for
+    more.
     """
-    failed = [
-        f"{failure.action} {failure.key} from {failure.location}: {failure.message}"
-        for failure in outcome.failures
-    ]
+    failed = [_failed_line(destination, failure) for failure in outcome.failures]
     if outcome.unnamed:
         failed.append(f"and {outcome.unnamed:,} more failed")
     text_lines = [line.replace("\n", " ") for line in [*failed, *lines]]
@@ -88,9 +92,30 @@ def withdraw_markers(destination: Store, runs: Sequence[Run], *, look: bool = Fa
 def _is_ours(destination: Store, key: str) -> bool:
     """Say whether an object that is called like a marker of success is one."""
     try:
-        return retrying(lambda: destination.read(key)).startswith(SUCCESS_TEXT.encode())
+        text = retrying(lambda: destination.read(key)).decode(errors="replace")
     except NotFoundError:
         return False
+    return text.removeprefix(f"{COMPLETED}\n").startswith(SUCCESS_TEXT)
+
+
+def exported_by_lakefs(destination: Store, snapshot: str | None = None) -> list[str]:
+    """Return the commits of which lakeFS's own exporter left a marker of success, sorted.
+
+    All of them, or one alone if that is all that is asked for.
+    """
+    commits = set()
+    for key in list_markers(destination):
+        match = LAKEFS_MARKER.fullmatch(key)
+        if match and snapshot in (None, match[1]) and not _is_ours(destination, key):
+            commits.add(match[1])
+    return sorted(commits)
+
+
+def _failed_line(destination: Store, failure: Failure) -> str:
+    file = f"{destination.url}/{failure.key}"
+    if failure.action is Action.DELETE:
+        return f"Unable to delete file {file}: {failure.message}"
+    return f"Unable to copy file {file} from source {failure.location}: {failure.message}"
 
 
 def _write(destination: Store, key: str, text: str) -> str:

@@ -1,5 +1,7 @@
 """The copy of a snapshot as the objects that it is: keys and bytes as they are."""
 
+import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -9,12 +11,27 @@ import pyarrow.compute as pc
 
 from prefect_freight.control.manifest_reader import ManifestReader, read_copy
 from prefect_freight.control.state import State
-from prefect_freight.errors import IntegrityError, NotFoundError
+from prefect_freight.errors import InputError, IntegrityError, NotFoundError
 from prefect_freight.formats import Component, Preparation
-from prefect_freight.model import EVERYTHING, Job, Kind, Round, Selection, Snapshot
+from prefect_freight.model import (
+    CONTROL_AREA,
+    EVERYTHING,
+    MARKER_PATTERN,
+    Job,
+    Kind,
+    Round,
+    Selection,
+    Snapshot,
+)
 from prefect_freight.plan.differences import Differences
 from prefect_freight.plan.entries import make_entries
-from prefect_freight.plan.keys import NO_KEYS, folders_of, parents_of
+from prefect_freight.plan.keys import (
+    NO_KEYS,
+    UNSAFE_PATTERN,
+    check_key,
+    folders_of,
+    parents_of,
+)
 from prefect_freight.plan.sections import Section, Stretch, TextPositions
 from prefect_freight.plan.selection import Chooser
 from prefect_freight.retry import retrying
@@ -23,6 +40,7 @@ from prefect_freight.stores import Store
 from prefect_freight.threads import Threads
 
 READERS = 16
+RESERVED_PATTERN = rf"^{re.escape(CONTROL_AREA)}(/|$)|{MARKER_PATTERN}"
 OBJECTS = "objects"
 """The one component of such a copy."""
 
@@ -62,22 +80,38 @@ class ObjectsLayout:
                 page["key"],
                 "",
                 kind=Kind.OBJECT.value,
-                location=page["key"],
+                location=page["location"],
                 size=page["size"],
                 content=page["content"],
+                data=page["attributes"].cast(pa.binary()),
             )
             yield Stretch(Round.OBJECTS, entries, TextPositions(page["key"]))
 
     def _selected(self) -> Iterator[pa.RecordBatch]:
         pages = self._source.list_objects(self._snapshot)
         if self._selection == EVERYTHING:
-            yield from pages
+            yield from map(_checked, pages)
             return
         chooser = Chooser(self._selection, self._snapshot, "objects")
         for page in pages:
-            yield page.filter(pa.array(chooser.choose(page["key"].to_pylist()), pa.bool_()))
+            chosen = chooser.choose(page["key"].to_pylist())
+            yield _checked(page.filter(pa.array(chosen, pa.bool_())))
         chooser.require_any()
         self._notes = chooser.notes
+
+
+def _checked(page: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a page of objects; raises `InputError` for a key that no copy can have."""
+    keys = page["key"]
+    for key in keys.filter(pc.match_substring_regex(keys, UNSAFE_PATTERN)).to_pylist():
+        check_key(key)
+    # In the copy they would be taken for our records: never verified, never deleted.
+    for key in keys.filter(pc.match_substring_regex(keys, RESERVED_PATTERN)).to_pylist():
+        raise InputError(
+            f"expected no object with a name of our own records, found {key!r}. Leave such objects "
+            f"out: --exclude {shlex.quote(f'^{re.escape(key)}$')}"
+        )
+    return page
 
 
 class ObjectsOrdering:

@@ -28,7 +28,7 @@ def check_key(key: str) -> None:
     if reason:
         raise InputError(
             f"unsafe key {key!r}: {reason}. Keys must stay under the destination's root on every "
-            "store; rename it in the source"
+            "store; rename it in the source, or leave it out by --exclude"
         )
 
 

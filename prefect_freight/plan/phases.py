@@ -39,9 +39,12 @@ def plan_phases(keys: pa.Array, phases: Phases) -> npt.NDArray[np.int64]:
     numbers = np.zeros(len(keys), np.int64)
     if callable(phases):
         # A call a key is the price of a function, which only callers from Python can give.
-        numbers[:] = [phases(key) for key in keys.to_pylist()]
-        if len(numbers) and numbers.min() < 0:
-            raise InputError(f"expected phases from 0, found {numbers.min()}")
+        for row, key in enumerate(keys.to_pylist()):
+            phase = phases(key)
+            # Not only of a wrong number: a key that no round wants would be left out in silence.
+            if not isinstance(phase, int) or phase < 0:
+                raise InputError(f"expected a phase from 0 for {key!r}, found {phase!r}")
+            numbers[row] = phase
         return numbers
     for number, pattern in enumerate(phases, 1):
         numbers[pc.match_substring_regex(keys, pattern).to_numpy(zero_copy_only=False)] = number

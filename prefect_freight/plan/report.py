@@ -35,6 +35,8 @@ def plan_export_id(snapshot: Snapshot, base: str | None, options: Options) -> st
     # But what is to be replaced stands in the plan, which a run that refuses it must not resume.
     if options.on_existing == "replace":
         settings.append(options.on_existing)
+    if options.prune:
+        settings.append("prune")
     # Left out where there is none: an export that began before there were any has the same id.
     if options.selection != EVERYTHING:
         settings.append(dataclasses.astuple(options.selection))

@@ -67,6 +67,9 @@ OBJECT_SCHEMA = pa.schema(
         pa.field("key", pa.string(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),  # bytes
         pa.field("content", pa.string(), nullable=False),  # identity: equal, equal bytes
+        pa.field("location", pa.string(), nullable=False),  # what `Source.read` takes
+        # Content type and the user's metadata, as JSON; null where there are none, or unknown.
+        pa.field("attributes", pa.string()),
     ]
 )
 """Columns of a page of objects."""
@@ -133,6 +136,34 @@ class Formatted(Protocol):
 
     def own_format(self) -> Format:
         """Return the format that what lies there has now; raises `NotARepositoryError`."""
+        ...
+
+
+@runtime_checkable
+class Phased(Protocol):
+    """A source whose objects move in an order unless another one is wanted."""
+
+    @property
+    def rounds(self) -> tuple[str, ...]:
+        """Regular expressions, as `Options.phases`."""
+        ...
+
+
+@runtime_checkable
+class Below(Protocol):
+    """A source whose objects lie elsewhere than its URL says."""
+
+    def namespace(self) -> str:
+        """Return the URL of the place where they lie; "" is unknown."""
+        ...
+
+
+@runtime_checkable
+class ManyWays(Protocol):
+    """A source whose bytes can be read in several ways."""
+
+    def reading_through(self, way: str) -> Source:
+        """Return the same source, read one way; raises `InputError` that lists them."""
         ...
 
 

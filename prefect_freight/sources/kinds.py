@@ -2,14 +2,15 @@
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import AccessError, InputError, NotARepositoryError
-from prefect_freight.sources import Formatted, Source
+from prefect_freight.sources import Formatted, ManyWays, Source
 from prefect_freight.stores import Store
 from prefect_freight.stores.credentials import refuse_credentials
 from prefect_freight.stores.urls import open_store
 
 SOURCE_URLS = (
     "a path or URL of an Icechunk repository or of a Zarr store, the same with icechunk+ or zarr+ "
-    "before it, or objects+file:///path or objects+s3://bucket/prefix for plain objects"
+    "before it, objects+file:///path or objects+s3://bucket/prefix for plain objects, or "
+    "lakefs://repository or lakefs://repository/prefix"
 )
 
 
@@ -21,10 +22,18 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
     raises.
     """
     from prefect_freight.sources.icechunk.source import IcechunkSource
+    from prefect_freight.sources.lakefs.addresses import SCHEME
+    from prefect_freight.sources.lakefs.committed_zarr import CommittedZarrStore
+    from prefect_freight.sources.lakefs.source import LakeFSObjects
     from prefect_freight.sources.objects import PlainObjects
+    from prefect_freight.sources.plain_zarr.source import KIND as ZARR
     from prefect_freight.sources.plain_zarr.source import ZarrStoreSource
 
     refuse_credentials(url)
+    if url.startswith(SCHEME):
+        return LakeFSObjects.of_url(url, config)
+    if url.startswith(f"{ZARR}{SCHEME}"):
+        return CommittedZarrStore(LakeFSObjects.of_url(url.removeprefix(ZARR), config))
     # A `+` further right is part of a path, or of a scheme that fsspec knows.
     kind, plus, rest = url.partition("+")
     if plus and "/" not in kind:
@@ -74,3 +83,24 @@ def _what_lies_there(store: Store) -> str:
     # The shortest of a page tells most: a document at the root, not a chunk far below it.
     example = min(keys, key=lambda key: (key.count("/"), key))
     return f"other objects, such as {example!r}, and no versioned repository or Zarr store"
+
+
+def prepared(source: Source, way: str | None, format_: str | None) -> Source:
+    """Return the source as an export wants it: read through a way, as arrays or as objects.
+
+    Objects of lakeFS that are to be a Zarr store are taken for one. Raises `InputError` for a way
+    that there is not, and for a source that has but one.
+    """
+    from prefect_freight.sources.lakefs.committed_zarr import CommittedZarrStore
+    from prefect_freight.sources.lakefs.source import LakeFSObjects
+
+    if way is not None:
+        if not isinstance(source, ManyWays):
+            raise InputError(
+                f"expected read_through for a source lakefs://…, found it for {source.url}. Leave "
+                "it out: such a source is read in one way only"
+            )
+        source = source.reading_through(way)
+    if isinstance(source, LakeFSObjects) and (format_ or "").startswith("zarr"):
+        return CommittedZarrStore(source)
+    return source

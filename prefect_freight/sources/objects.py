@@ -140,7 +140,9 @@ def _to_objects(page: pa.RecordBatch, url: str) -> pa.RecordBatch:
         )
     rows = zip(page["etag"].to_pylist(), page["size"].to_pylist(), strict=True)
     content = pa.array([_identity(tag, size) for tag, size in rows], pa.string())
-    return pa.record_batch([page["key"], page["size"], content], OBJECT_SCHEMA)
+    nothing = pa.nulls(page.num_rows, pa.string())
+    columns = [page["key"], page["size"], content, page["key"], nothing]
+    return pa.record_batch(columns, OBJECT_SCHEMA)
 
 
 def _identity(tag: str, size: int) -> str:

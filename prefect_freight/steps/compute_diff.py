@@ -176,7 +176,7 @@ class _Diffing:
     def _mind_others(self) -> Foreign:
         """Refuse what is in the way and not ours, or plan to delete it; return what is replaced."""
         foreign = Foreign()
-        replacing = self._job.options.on_existing == "replace"
+        replacing = self._job.options.on_existing == "replace" or self._job.options.prune
         for found in find_foreign(self._destination, self._job, self._state, self._manifest):
             foreign = foreign.plus(found)
             if replacing:
@@ -197,8 +197,7 @@ class _Diffing:
         known_puts = 0 if known is None else int(known.sum())
         self._known_puts += known_puts
         self._puts += part.rows - part.kept - known_puts
-        phased = self._job.options.phases and part.round.is_data
-        if known is None and not part.kept and not phased:
+        if known is None and not part.kept and not self._is_phased(part):
             self._writer.borrow(part)
             return
         if known is not None:
@@ -212,6 +211,16 @@ class _Diffing:
             where = np.flatnonzero(~there)
             chosen = entries.take(pa.array(where))
             self._put(rows.name, part.round, chosen, number, where + rows.first)
+
+    def _is_phased(self, part: Part) -> bool:
+        """Say whether any of a part's entries has to wait for others: of most parts none."""
+        phases = self._job.options.phases
+        if not phases or not part.round.is_data:
+            return False
+        if callable(phases):
+            return True  # a call a key is enough
+        keys = self._records.read_part(self._manifest.area, part, ("key",))["key"]
+        return bool(plan_phases(combined(keys), phases).any())
 
     def _take_deletes(self, part: Part) -> None:
         for rows, entries in self._slices(part):

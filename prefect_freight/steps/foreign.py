@@ -81,7 +81,7 @@ class Foreign:
         """Say that they are replaced."""
         shown = first_few(self.keys, self.count, KEYS_IN_MESSAGE)
         are = "is not ours and is" if self.count == 1 else "are not ours and are"
-        return f"{format_objects(self.count)} there {are} replaced: {shown}"
+        return f"{format_objects(self.count)} there {are} replaced or deleted: {shown}"
 
     def refusal(self, url: str) -> OccupiedError:
         """Return the error that names them."""
@@ -108,7 +108,8 @@ def find_foreign(
     new_place = job.base is None or job.base_assumed
     # A listing asks for a thousand objects at a time, so many new keys are cheaper listed.
     few = new <= max(FEW, count_copy(manifest) // LISTED_AT_ONCE)
-    if few and not new_place and job.options.on_existing != "replace":
+    options = job.options
+    if few and not new_place and options.on_existing != "replace" and not options.prune:
         return search.by_asking()
     return search.by_listing()
 
@@ -146,7 +147,9 @@ class _Search:
                     yield _found(in_the_way, IN_A_FOLDERS_PLACE, Round.CLEAR)
                     rest = _except(rest, in_the_way)
                     what = reader.taken_for(rest)
-                    yield _found(rest, _taken(what), Round.DELETES).filter(pc.is_valid(what))
+                    taken = _found(rest, _taken(what), Round.DELETES)
+                    # To be pruned is all that is left, whether anybody would read it or not.
+                    yield taken if self._job.options.prune else taken.filter(pc.is_valid(what))
             if not lenient:
                 yield from self._below(pa.concat_arrays([NO_KEYS, *full]))
 

@@ -31,8 +31,10 @@ from prefect_freight.model import Action, Failure, Job, Outcome, Unit
 from prefect_freight.plan.entries import md5
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
+from prefect_freight.steps.attributes import KeptAttributes
 from prefect_freight.steps.carry import Carrier
 from prefect_freight.stores import Store
+from prefect_freight.stores.wrapping import put
 from prefect_freight.threads import Threads
 
 MAX_BYTES_IN_FLIGHT = 512 * 2**20
@@ -126,6 +128,7 @@ class _Mover:
         stopped: Callable[[], bool],
     ) -> None:
         self._carrier, self._destination = carrier, destination
+        self._attributes = KeptAttributes(destination)
         self._stopped = stopped
         self._ledger, self._unit, self._on_event = ledger, unit, on_event
         self._open = threading.Semaphore(open_batches)
@@ -205,7 +208,8 @@ class _Mover:
             self._retried(lambda: self._destination.delete([key]))
             return ""
         data = self._retried(lambda: self._carrier.read(entry))
-        self._retried(lambda: self._destination.write(key, data))
+        attributes = self._attributes.of(entry)
+        self._retried(lambda: put(self._destination, key, data, attributes))
         return bytes(entry["checksum"] or md5(data)).hex()
 
     def _retried[T](self, request: Callable[[], T]) -> T:

@@ -8,7 +8,7 @@ from typing import get_args
 
 from prefect_freight.control.data import list_data
 from prefect_freight.control.manifest import is_manifest, read_manifest
-from prefect_freight.control.marker import is_marked
+from prefect_freight.control.marker import exported_by_lakefs, is_marked
 from prefect_freight.control.runs import (
     LAST,
     RUNS,
@@ -32,13 +32,14 @@ from prefect_freight.plan.keys import first_few
 from prefect_freight.plan.report import foreign_note, plan_export_id
 from prefect_freight.plan.selection import to_text
 from prefect_freight.retry import retrying
-from prefect_freight.sources import Source
+from prefect_freight.sources import Below, Source
 from prefect_freight.steps.compare_unchecked import compare_unchecked
 from prefect_freight.steps.foreign import nested_refusal
 from prefect_freight.steps.verify_copy import compare
 from prefect_freight.stores import Store
 from prefect_freight.stores.locations import ancestors, comparable, is_same_service
 from prefect_freight.stores.remembering import Remembering
+from prefect_freight.stores.wrapping import innermost
 
 KEYS_IN_MESSAGE = 3
 ASSUMED = (
@@ -86,8 +87,7 @@ def _look(
     _refuse_overlap(source, destination)
     last, earlier = runs_since_whole(destination)
     if not earlier:
-        _refuse_nested(destination)
-        _refuse_occupied(destination, options)
+        _refuse_place(source, destination, options)
     others = _other_copies(earlier, snapshot, options, destination)
     unsound = None if _has_manifest(last, destination) else last
     disturbed = False
@@ -95,10 +95,11 @@ def _look(
         job = _whole_job(earlier[-1], snapshot, options, destination)
         job = replace(job, is_marked=is_marked(destination, job))
         differences = _compare(source, destination, job)
-        if differences is not None and differences.whole:
+        pruned = differences is not None and _is_to_be_pruned(differences, options)
+        if differences is not None and differences.whole and not pruned:
             beside = foreign_note(differences.foreign, differences.foreign_keys)
             return replace(job, notes=(beside,) if differences.foreign else ()), None
-        disturbed = differences is not None and differences.is_only_taken
+        disturbed = differences is not None and (differences.is_only_taken or pruned)
         # Objects of others beside a whole copy are no fault of its record.
         unsound = unsound if disturbed else earlier[-1]
     if any(_is_foreign(run, snapshot, options) for run in others):
@@ -151,6 +152,10 @@ def _is_whole(earlier: Sequence[Run], snapshot: Snapshot, options: Options) -> b
     )
 
 
+def _is_to_be_pruned(differences: Differences, options: Options) -> bool:
+    return options.prune and differences.whole and differences.foreign > 0
+
+
 def _whole_job(run: Run, snapshot: Snapshot, options: Options, destination: Store) -> Job:
     return Job(
         export_id=run.export_id,
@@ -168,7 +173,11 @@ def _plan_base(
     source: Source, options: Options, last: Run | None, destination: Store
 ) -> tuple[str | None, bool]:
     """Return the snapshot whose copy lies there, and whether only the user says so."""
-    if options.from_ref is None or (options.from_ref == "last" and last is None):
+    if options.from_ref is None:
+        return None, False
+    if last is None and (commit := _exported_by_lakefs(source, destination, options)):
+        return commit, True
+    if options.from_ref == "last" and last is None:
         return None, False
     if options.from_ref == "last" and last is not None:
         return last.snapshot, False
@@ -186,6 +195,26 @@ def _plan_base(
             "difference to that, or leave --from-ref out to copy all"
         )
     return wanted, last is None
+
+
+def _exported_by_lakefs(source: Source, destination: Store, options: Options) -> str | None:
+    """Return the commit whose copy lakeFS's own exporter left there, if that is the base.
+
+    `last` names it where there is but one: of several nobody knows which was the last.
+    """
+    if options.from_ref is None or not isinstance(innermost(source), Below):
+        return None
+    if options.from_ref != "last":
+        wanted = source.resolve(options.from_ref).id
+        return wanted if exported_by_lakefs(destination, wanted) else None
+    commits = exported_by_lakefs(destination)
+    if len(commits) > 1:
+        raise DestinationError(
+            f"expected one marker of lakeFS's own exporter at {destination.url} for --from-ref "
+            f"last, found {len(commits)}: commits {', '.join(commits)}. Name the one whose copy "
+            "lies there: --from-ref COMMIT"
+        )
+    return commits[0] if commits else None
 
 
 def _plan_job(
@@ -240,7 +269,11 @@ def _compare(source: Source, destination: Store, job: Job) -> Differences | None
 def _was_disturbed(earlier: Sequence[Run], last: Run, snapshot: Snapshot, options: Options) -> bool:
     """Say whether all runs since the last whole copy found it whole, and disturbed by others."""
     ours = Snapshot(last.source, last.ref, last.snapshot)
-    choices = [replace(options, on_existing=choice) for choice in get_args(OnExisting)]
+    choices = [
+        replace(options, on_existing=choice, prune=prune)
+        for choice in get_args(OnExisting)
+        for prune in (False, True)
+    ]
     of_itself = {plan_export_id(ours, last.snapshot, choice) for choice in choices}
     since = [run.export_id for run in earlier if run.sequence > last.sequence]
     same = last.snapshot == snapshot.id and not _is_other(last, snapshot, options)
@@ -248,13 +281,23 @@ def _was_disturbed(earlier: Sequence[Run], last: Run, snapshot: Snapshot, option
 
 
 def _refuse_overlap(source: Source, destination: Store) -> None:
-    inner, outer = comparable(destination.url), comparable(source.storage_url)
+    place = innermost(source)
+    below = place.namespace() if isinstance(place, Below) else ""
+    inner, outer = comparable(destination.url), comparable(below or source.storage_url)
     overlap = f"{inner}/".startswith(f"{outer}/") or f"{outer}/".startswith(f"{inner}/")
     if overlap and is_same_service(source, destination):
         raise DestinationError(
             f"expected a destination apart from the source, found {destination.url} and "
-            f"{source.storage_url}, of which one lies inside the other. Choose another destination"
+            f"{below or source.storage_url}, of which one lies inside the other. Choose another "
+            "destination"
         )
+
+
+def _refuse_place(source: Source, destination: Store, options: Options) -> None:
+    """Refuse a place that is new to us, and another's."""
+    _refuse_nested(destination)
+    if not _exported_by_lakefs(source, destination, options):
+        _refuse_occupied(destination, options)
 
 
 def _refuse_nested(destination: Store) -> None:

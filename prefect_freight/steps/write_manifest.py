@@ -26,6 +26,7 @@ from prefect_freight.plan.join import STATE_SCHEMA, Join
 from prefect_freight.plan.sections import Piece, Section, cut, section_content
 from prefect_freight.retry import retrying
 from prefect_freight.sources import Source
+from prefect_freight.steps.attributes import KeptAttributes
 from prefect_freight.stores import Store
 
 WHOLE_AGAIN = 10
@@ -93,13 +94,14 @@ def _write(
     records = ManifestReader(destination)
     if base is not None:
         records.add(base)
+    kept = KeptAttributes(destination)
     for component in layout.components:
         recorded = base.by_name.get(component.name, []) if base is not None else []
         one = _ComponentWriter(writer, records, area, component, recorded, options.section_rows)
-        one.write(layout)
+        one.write(layout, kept)
     _write_gone(writer, records, base, {component.name for component in layout.components})
     _bring_home(writer, records, destination)
-    return writer.close(layout.totals, layout.notes)
+    return writer.close(layout.totals, (*layout.notes, *kept.notes))
 
 
 def _bring_home(writer: ManifestWriter, records: ManifestReader, destination: Store) -> None:
@@ -164,14 +166,14 @@ class _ComponentWriter:
         self._writer, self._records, self._area = writer, records, area
         self._component, self._recorded, self._max_rows = component, recorded, max_rows
 
-    def write(self, layout: Layout) -> None:
+    def write(self, layout: Layout, kept: KeptAttributes) -> None:
         """Give all sections to the writer, and the entries of those that have changed."""
         origins = {section.origin for section in self._recorded}
         if self._component.origin and origins == {self._component.origin}:
             for section in self._recorded:  # nothing of it need be read
                 self._add_section(section)
             return
-        stretches = layout.entries(self._component.name, self._writer.offer_fill)
+        stretches = kept.counting(layout.entries(self._component.name, self._writer.offer_fill))
         ranges = self._ranges()
         bounds = [sections[0].start if sections else "" for sections in ranges]
         pieces = cut(stretches, bounds, self._max_rows)

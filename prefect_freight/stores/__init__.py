@@ -15,7 +15,7 @@ that `write_new` and `replace` are atomic: of what fsspec opens, on a file syste
 an S3 service without conditional puts, two callers at once may both be told that they did it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -28,6 +28,9 @@ LISTING_SCHEMA = pa.schema(
     ]
 )
 """Columns of a listing page: the key relative to the root, its size, its entity tag if known."""
+
+type Attributes = Mapping[str, str]
+"""What some stores keep beside an object's bytes: `Content-Type`, and the user's metadata."""
 
 
 class Store(Protocol):
@@ -60,8 +63,11 @@ class Store(Protocol):
         """
         ...
 
-    def write(self, key: str, data: bytes) -> None:
-        """Put an object in place of an older one; a reader sees old or new, never a part."""
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:
+        """Put an object in place of an older one; a reader sees old or new, never a part.
+
+        Only a store that is `Attributed` keeps the attributes.
+        """
         ...
 
     def write_new(self, key: str, data: bytes) -> bool:
@@ -86,6 +92,15 @@ class Store(Protocol):
         end in `/`. The order is the store's. A missing root is empty. A listing that breaks goes on
         where it broke, which the caller could not do: do not retry it.
         """
+        ...
+
+
+@runtime_checkable
+class Attributed(Protocol):
+    """A store that keeps attributes beside an object's bytes."""
+
+    def can_keep(self, attributes: Attributes) -> bool:
+        """Say whether it keeps these; it refuses others."""
         ...
 
 

@@ -20,6 +20,7 @@ from prefect_freight.errors import (
     TransientError,
 )
 from prefect_freight.retry import retrying
+from prefect_freight.stores import Attributes
 from prefect_freight.stores.local import DENIED_ERRNOS, FULL_ERRNOS
 from prefect_freight.stores.locations import parent_url
 from prefect_freight.stores.pages import Row, to_pages
@@ -112,7 +113,7 @@ class FsspecStore:
             raise IntegrityError(f"{key!r} in {self.url} was changed while it was read")
         return data, after
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:  # noqa: ARG002
         """Write a file."""
         files, path = self._path(key)
 

@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from prefect_freight.limits import Limits
 from prefect_freight.model import CONTROL_AREA
-from prefect_freight.stores import Store
-from prefect_freight.stores.wrapping import Wrapping
+from prefect_freight.stores import Attributes, Store
+from prefect_freight.stores.wrapping import Wrapping, put
 
 KEYS_PER_REQUEST = 1_000
 """What S3 lists, and deletes, in one."""
@@ -39,10 +39,10 @@ class LimitedStore(Wrapping):
         self._limits.was_read(len(data))
         return data, tag
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:
         """Put an object."""
         self._limits.write(len(data), wait=_waits(key))
-        self.inner.write(key, data)
+        put(self.inner, key, data, attributes)
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one."""

@@ -22,6 +22,7 @@ from prefect_freight.errors import (
     TransientError,
 )
 from prefect_freight.model import CONTROL_AREA
+from prefect_freight.stores import Attributes
 from prefect_freight.stores.disk import MARKER, is_record, sync_file_system, sync_folder
 from prefect_freight.stores.exclusive import exclusive
 from prefect_freight.stores.files import (
@@ -126,7 +127,7 @@ class LocalStore:
             raise IntegrityError(f"{key!r} in {self.url} was changed while it was read")
         return data, to_tag(after)
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:  # noqa: ARG002
         """Write a file in place of an older one."""
         self._write(key, data, os.replace)
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from prefect_freight.errors import NotFoundError
-from prefect_freight.stores import Store
+from prefect_freight.stores import Attributes, Store
+from prefect_freight.stores.wrapping import put
 
 
 class Overlay:
@@ -19,6 +20,11 @@ class Overlay:
         self._below, self._above = below, above
         self._written: set[str] = set()
         self._deleted: set[str] = set()
+
+    @property
+    def inner(self) -> Store:
+        """The store below, which is asked for what only some can do."""
+        return self._below
 
     @property
     def url(self) -> str:
@@ -33,9 +39,9 @@ class Overlay:
         """Return an object and its entity tag."""
         return self._holder(key).read_tagged(key)
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:
         """Put an object here."""
-        self._above.write(key, data)
+        put(self._above, key, data, attributes)
         self._written.add(key)
         self._deleted.discard(key)
 

@@ -12,8 +12,8 @@ from prefect_freight.errors import TransientError
 from prefect_freight.model import CONTROL_AREA
 from prefect_freight.patience import Patience
 from prefect_freight.retry import each_retried_by
-from prefect_freight.stores import Store
-from prefect_freight.stores.wrapping import Wrapping
+from prefect_freight.stores import Attributes, Store
+from prefect_freight.stores.wrapping import Wrapping, put
 
 PROBE = f"{CONTROL_AREA}/probe"
 """An object of no bytes, put and deleted to see whether the store takes any."""
@@ -41,9 +41,11 @@ class PatientStore(Wrapping):
             lambda: self.inner.read_tagged(key), f"read {key}", self._read_again
         )
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:
         """Put an object."""
-        self._patience.retrying(lambda: self.inner.write(key, data), f"write {key}", self._put)
+        self._patience.retrying(
+            lambda: put(self.inner, key, data, attributes), f"write {key}", self._put
+        )
 
     # `write_new` and `replace` are passed on, and tried once only: the first put may have arrived.
 
@@ -88,9 +90,9 @@ class UnwaitingStore(Wrapping):
         """Return an object and its entity tag."""
         return self._patience.without_waiting(lambda: self.inner.read_tagged(key))
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:
         """Put an object."""
-        self._patience.without_waiting(lambda: self.inner.write(key, data))
+        self._patience.without_waiting(lambda: put(self.inner, key, data, attributes))
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from prefect_freight.stores import Store
-from prefect_freight.stores.wrapping import Wrapping
+from prefect_freight.stores import Attributes, Store
+from prefect_freight.stores.wrapping import Wrapping, put
 
 
 class Remembering(Wrapping):
@@ -25,10 +25,10 @@ class Remembering(Wrapping):
             self._objects[key] = self.inner.read(key)
         return self._objects[key]
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:
         """Put an object."""
         self._objects.pop(key, None)
-        self.inner.write(key, data)
+        put(self.inner, key, data, attributes)
 
     def replace(self, key: str, data: bytes, tag: str | None) -> bool:
         """Put an object in place of the one with this tag."""

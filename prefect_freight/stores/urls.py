@@ -9,6 +9,8 @@ from prefect_freight.errors import ConfigError
 from prefect_freight.stores import Store
 from prefect_freight.stores.credentials import refuse_credentials
 
+LAKEFS_ONLY = {"storage", "read_through"}
+
 
 def open_store(url: str, config: StoreConfig | None = None) -> Store:
     """Return the store at a path, or at a file://, s3:// or any other fsspec URL.
@@ -33,6 +35,7 @@ def open_store(url: str, config: StoreConfig | None = None) -> Store:
             if not parts.netloc:
                 raise ConfigError(f"expected s3://bucket/prefix, found no bucket in {url!r}")
             _refuse_ignored(config, {"storage_options"}, url, "is for other URLs than s3://")
+            _refuse_ignored(config, LAKEFS_ONLY, url, "is for lakefs:// alone")
             return S3Store(parts.netloc, parts.path.strip("/"), config)
         case _:
             from prefect_freight.stores.fsspec import FsspecStore

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-from prefect_freight.stores import Store
+from prefect_freight.stores import Attributes, Store
 
 
 class Wrapping:
@@ -29,9 +29,9 @@ class Wrapping:
         """Return an object and its entity tag."""
         return self.inner.read_tagged(key)
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:
         """Put an object."""
-        self.inner.write(key, data)
+        put(self.inner, key, data, attributes)
 
     def write_new(self, key: str, data: bytes) -> bool:
         """Put an object unless there is one."""
@@ -48,6 +48,14 @@ class Wrapping:
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield objects."""
         return self.inner.list(prefix, without=without)
+
+
+def put(store: Store, key: str, data: bytes, attributes: Attributes | None) -> None:
+    """Put an object; a store of somebody's own need not know of attributes."""
+    if attributes:
+        store.write(key, data, attributes)
+    else:
+        store.write(key, data)
 
 
 def innermost[T](place: T) -> T:

@@ -6,13 +6,16 @@ from prefect.testing.standard_test_suites import BlockStandardTestSuite
 
 from prefect_freight.blocks import (
     IcechunkRepository,
+    LakeFSRepository,
     ObjectStore,
     StoreCredentials,
     ZarrStore,
 )
 
 
-@pytest.mark.parametrize("block", [IcechunkRepository, ObjectStore, StoreCredentials, ZarrStore])
+@pytest.mark.parametrize(
+    "block", [IcechunkRepository, LakeFSRepository, ObjectStore, StoreCredentials, ZarrStore]
+)
 class TestBlocksStandards(BlockStandardTestSuite):
     @pytest.fixture
     def block(self, block: type[Block]) -> type[Block]:

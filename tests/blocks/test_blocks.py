@@ -22,6 +22,7 @@ both = pytest.mark.parametrize("block", BLOCKS)
 def test_prefect_finds_the_blocks_by_the_entry_point() -> None:
     (found,) = [e for e in entry_points(group="prefect.collections") if "freight" in e.name]
     assert {getattr(found.load(), block.__name__) for block in BLOCKS} == set(BLOCKS)
+    assert found.load().LakeFSRepository
 
 
 def test_a_bare_name_would_register_twice_and_is_refused() -> None:

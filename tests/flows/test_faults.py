@@ -63,7 +63,8 @@ def test_a_refused_object_is_not_tried_again_and_stops_no_other(
     assert block.attempts[KEY] == 1
     assert (report.objects_failed, report.objects_transferred) == (1, report.rounds["chunks"] - 1)
     lines = (tmp_path / "copy" / report.marker).read_text().splitlines()
-    assert lines[0].startswith(f"put {KEY} from ")
+    assert lines[0].startswith("Unable to copy file ")
+    assert f"/{KEY} from source " in lines[0]
     assert not (tmp_path / "copy" / ".zmetadata").exists()
 
 

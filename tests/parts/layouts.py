@@ -10,6 +10,7 @@ import folders
 import pytest
 import zarr
 from histories import History, data, tree
+from lakes import Commits
 from runners import Run, export_at_once
 
 from prefect_freight.model import ExportReport
@@ -227,15 +228,18 @@ OBJECTS = LayoutCase(
     ("folder removed", "d/mine"),
     (r"(^|/)_SUCCESS$", "^d/"),
 )
-LAYOUTS = (ZARR2, ZARR3, OBJECTS, STORE)
+LAKE = replace(OBJECTS, name="lake", new=Commits)
+"""Plain objects with a history."""
+LAYOUTS = (ZARR2, ZARR3, OBJECTS, STORE, LAKE)
 over_layouts = pytest.mark.parametrize(
     "layout",
-    [ZARR2, ZARR3, OBJECTS, pytest.param(STORE, marks=pytest.mark.slow)],
+    [ZARR2, ZARR3, OBJECTS, *(pytest.param(one, marks=pytest.mark.slow) for one in (STORE, LAKE))],
     ids=str,
 )
-"""Of a store without history the same code plans and moves, so its cases are slow tests;"""
+"""Of a store without history, and of lakeFS's objects, the same code plans and moves as of others,
+so their cases are slow tests;"""
 over_stores = pytest.mark.parametrize("layout", STORES, ids=str)
-"""some run by all of its formats."""
+"""some run by all formats of stores."""
 
 
 def ship(run: Run, subject: Subject, copy: Any, state: int, **options: Any) -> ExportReport:

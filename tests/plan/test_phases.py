@@ -24,6 +24,12 @@ def test_a_key_is_in_the_phase_of_the_last_expression_that_it_matches(
     assert plan_phases(KEYS, phases).tolist() == expected  # type: ignore[arg-type]
 
 
+def test_a_key_that_no_round_wants_is_named() -> None:
+    for wrong in (None, -1, "1"):
+        with pytest.raises(InputError, match=rf"'b/0', found {wrong!r}"):
+            plan_phases(KEYS, lambda key: wrong if key == "b/0" else 0)  # type: ignore[arg-type]  # noqa: B023
+
+
 def test_a_wrong_expression_is_named() -> None:
     with pytest.raises(InputError, match=r"found '\['"):
         check_phases(["["])

@@ -2,16 +2,17 @@
 
 import itertools
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import zarr
 from histories import History, create, group, tree, write
+from lakefs_server.server import Lake
 from servers import S3Server
 
 from prefect_freight.errors import (
@@ -25,6 +26,7 @@ from prefect_freight.plan.sections import section_content
 from prefect_freight.sources import OBJECT_SCHEMA, ChunkRefs, Source
 from prefect_freight.sources.icechunk.source import IcechunkSource
 from prefect_freight.sources.kinds import open_source
+from prefect_freight.sources.lakefs.source import LakeFSObjects
 from prefect_freight.sources.objects import PlainObjects
 from prefect_freight.stores import Store
 from prefect_freight.stores.urls import open_store
@@ -46,6 +48,8 @@ class Place:
     location: str
     content: bytes
     """An object of the source's storage."""
+    missing: str = ""
+    """A location of none; "" is one of a name that is longer by an x."""
 
 
 def fill(history: History, source: Source, nowhere: Source) -> Place:
@@ -156,12 +160,56 @@ def objects_s3(request: pytest.FixtureRequest) -> Place:
     return fill_objects(open_store(f"{url}/deep/o", config), source, nowhere)
 
 
-OBJECTS = {"objects-local": objects_local, "objects-s3": objects_s3}
+PLAIN = {"objects-local": objects_local, "objects-s3": objects_s3}
+"""Kinds of sources of plain objects without history."""
+
+
+def lakefs(request: pytest.FixtureRequest, way: str, prefix: str = "") -> Place:
+    lake: Lake = request.getfixturevalue("lake")
+    repository = lake.create_repository("ocean")
+    content, below = bytes(range(80)), f"{prefix}/" if prefix else ""
+    for key in ("b/c", "b.c", "b0", "B", "é", "日", "\U0001f600", "\ufb01", "b/a b"):
+        repository.put(below + key, b"abc")
+    repository.put(f"{below}a", content)
+    for beside in ("deeper/a", "zzz") if prefix else ():
+        repository.put(beside, b"elsewhere")
+    commit = repository.commit()
+    repository.put(f"{below}staged", b"")  # it must not be seen
+    repository.create_tag("v1")
+    config = lake.config(read_through=way)
+    source, nowhere = LakeFSObjects("ocean", prefix, config), LakeFSObjects("none", "", config)
+    address = repository.tree(commit).entries[f"{below}a"].address
+    location = f"lakefs://ocean/{commit}/{below}a at {address}"
+
+    def change() -> None:
+        repository.delete(f"{below}staged")
+        repository.put(f"{below}b.c", b"!!!")
+        repository.commit()
+
+    missing = location.replace("a at ", "ax at ")
+    return Place(source, nowhere, ("main", "v1"), change, location, content, missing)
+
+
+LAKES = {
+    "lakefs-gateway": lambda request: lakefs(request, "gateway"),
+    "lakefs-presigned": lambda request: lakefs(request, "presigned", "deep/er"),
+    "lakefs-rest": lambda request: lakefs(request, "rest", "deep"),
+}
+"""The ways of reading lakeFS; that by the bucket itself needs one: test_lakefs_bucket.py."""
+OBJECTS = {**PLAIN, **LAKES}
 """Kinds of sources of plain objects."""
 KINDS = {**ZARR, **OBJECTS}
+WITH_REFS = {**VERSIONED, **LAKES}
+"""Kinds of sources that have a history, whatever they hold."""
 
 
-@pytest.fixture(params=KINDS)
+def usual(kinds: Iterable[str]) -> list[Any]:
+    """Return the kinds; those that differ from others in little are slow tests."""
+    slow = ("lakefs-presigned", "lakefs-rest")
+    return [pytest.param(k, marks=pytest.mark.slow) if k in slow else k for k in kinds]
+
+
+@pytest.fixture(params=usual(KINDS))
 def place(request: pytest.FixtureRequest) -> Place:
     return KINDS[request.param](request)
 
@@ -169,6 +217,11 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture(params=ZARR)
 def nodes(request: pytest.FixtureRequest) -> Place:
     return ZARR[request.param](request)
+
+
+@pytest.fixture(params=usual(WITH_REFS))
+def with_refs(request: pytest.FixtureRequest) -> Place:
+    return WITH_REFS[request.param](request)
 
 
 @pytest.fixture(params=VERSIONED)
@@ -181,14 +234,20 @@ def store(request: pytest.FixtureRequest) -> Place:
     return STORES[request.param](request)
 
 
-@pytest.fixture(params=OBJECTS)
+@pytest.fixture(params=PLAIN)
+def plain(request: pytest.FixtureRequest) -> Place:
+    return PLAIN[request.param](request)
+
+
+@pytest.fixture(params=usual(OBJECTS))
 def objects(request: pytest.FixtureRequest) -> Place:
     return OBJECTS[request.param](request)
 
 
 def test_its_urls_are_canonical_and_without_secrets(place: Place, s3: S3Server) -> None:
-    kind, plus, storage = place.source.url.partition("+")
-    assert (kind.isalnum(), plus, storage) == (True, "+", place.source.storage_url)
+    url, storage = place.source.url, place.source.storage_url
+    kind, plus, rest = url.partition("+")
+    assert url.startswith("lakefs://") or (kind.isalnum(), plus, rest) == (True, "+", storage)
     assert not storage.endswith("/")
     assert s3.secret_access_key not in place.source.url + repr(place.source)
 
@@ -203,12 +262,12 @@ def test_a_ref_is_pinned_to_what_it_names_now(place: Place) -> None:
     assert place.source.resolve(ref).id != snapshot.id
 
 
-def test_other_names_of_a_snapshot_outlast_a_change(versioned: Place) -> None:
-    ref, *others = versioned.refs
-    snapshot = versioned.source.resolve(ref)
-    versioned.change()
+def test_other_names_of_a_snapshot_outlast_a_change(with_refs: Place) -> None:
+    ref, *others = with_refs.refs
+    snapshot = with_refs.source.resolve(ref)
+    with_refs.change()
     for name in (*others, snapshot.id):
-        assert versioned.source.resolve(name).id == snapshot.id
+        assert with_refs.source.resolve(name).id == snapshot.id
 
 
 def test_an_unknown_ref_is_not_found_and_those_that_there_are_are_said(place: Place) -> None:
@@ -219,10 +278,10 @@ def test_an_unknown_ref_is_not_found_and_those_that_there_are_are_said(place: Pl
         place.source.resolve("")
 
 
-def test_names_near_an_unknown_ref_are_said(versioned: Place) -> None:
-    ref = versioned.refs[0]
-    with pytest.raises(RefNotFoundError, match=f"Did you mean {ref!r}.*{versioned.refs[-1]}"):
-        versioned.source.resolve(ref[:-1])
+def test_names_near_an_unknown_ref_are_said(with_refs: Place) -> None:
+    ref = with_refs.refs[0]
+    with pytest.raises(RefNotFoundError, match=f"Did you mean {ref!r}.*{with_refs.refs[-1]}"):
+        with_refs.source.resolve(ref[:-1])
 
 
 def test_a_pickled_source_is_the_same_source(place: Place) -> None:
@@ -240,10 +299,12 @@ def test_a_read_returns_exactly_those_bytes(place: Place, offset: int, size: int
 
 
 def test_what_is_not_there_is_not_found_and_what_is_too_short_is_said(place: Place) -> None:
-    with pytest.raises(NotFoundError, match=f"{place.location}x"):
-        place.source.read(f"{place.location}x", 0, 1)
-    with pytest.raises(IntegrityError, match=place.location):
-        place.source.read(place.location, 1, len(place.content))
+    missing = place.missing or f"{place.location}x"
+    for location in (missing, place.location):
+        name = location.partition(" at ")[0].rpartition("/")[2]
+        error = NotFoundError if location == missing else IntegrityError
+        with pytest.raises(error, match=name):
+            place.source.read(location, 1, len(place.content))
 
 
 def test_many_threads_read_one_source(place: Place) -> None:
@@ -356,17 +417,17 @@ def test_objects_come_in_the_order_of_their_keys_each_once_and_ours_not_at_all(
     assert rows_of(objects.source) == rows
 
 
-def test_the_snapshot_is_the_digest_of_the_listing(objects: Place) -> None:
-    snapshot = objects.source.resolve("main")
-    assert snapshot.id == section_content(objects.source.list_objects(snapshot))
-    assert objects.source.resolve(snapshot.id).id == snapshot.id
+def test_the_snapshot_is_the_digest_of_the_listing(plain: Place) -> None:
+    snapshot = plain.source.resolve("main")
+    assert snapshot.id == section_content(plain.source.list_objects(snapshot))
+    assert plain.source.resolve(snapshot.id).id == snapshot.id
 
 
-def test_a_listing_of_another_snapshot_is_told_apart_at_its_end(objects: Place) -> None:
-    snapshot = objects.source.resolve("main")
-    objects.change()
+def test_a_listing_of_another_snapshot_is_told_apart_at_its_end(plain: Place) -> None:
+    snapshot = plain.source.resolve("main")
+    plain.change()
     with pytest.raises(IntegrityError, match=rf"{snapshot.id}.*found others.*again"):
-        list(objects.source.list_objects(snapshot))
+        list(plain.source.list_objects(snapshot))
 
 
 def test_only_the_identity_of_what_was_written_again_changes(objects: Place) -> None:
@@ -377,12 +438,12 @@ def test_only_the_identity_of_what_was_written_again_changes(objects: Place) -> 
     assert all(":" in content for content in after.values())
 
 
-def test_an_object_is_read_as_long_as_it_is_the_listed_one(objects: Place) -> None:
-    listed = {row["key"]: row for row in rows_of(objects.source)}
-    objects.change()
+def test_an_object_is_read_as_long_as_it_is_the_listed_one(plain: Place) -> None:
+    listed = {row["key"]: row for row in rows_of(plain.source)}
+    plain.change()
     for key, row in listed.items():
         if key != "b.c":
-            assert len(objects.source.read(key, 0, row["size"], row["content"])) == row["size"]
+            assert len(plain.source.read(key, 0, row["size"], row["content"])) == row["size"]
     with pytest.raises(IntegrityError, match=r"'b\.c'.*has changed since.*again"):
-        objects.source.read("b.c", 0, 3, listed["b.c"]["content"])
-    assert objects.source.read("b.c", 0, 3) == b"!!!"
+        plain.source.read("b.c", 0, 3, listed["b.c"]["content"])
+    assert plain.source.read("b.c", 0, 3) == b"!!!"

@@ -7,7 +7,17 @@ from changes import BASE, NEXT
 from histories import History, data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layouts import LAYOUTS, OBJECTS, STORE, ZARR2, ZARR3, LayoutCase, over_layouts, ship
+from layouts import (
+    LAKE,
+    LAYOUTS,
+    OBJECTS,
+    STORE,
+    ZARR2,
+    ZARR3,
+    LayoutCase,
+    over_layouts,
+    ship,
+)
 from listening import at
 from runners import Run, export_at_once
 from visits import BASES, Visit, cut_off, quietly, states, visits, walk
@@ -15,8 +25,12 @@ from visits import BASES, Visit, cut_off, quietly, states, visits, walk
 from prefect_freight.errors import IncompleteError
 
 GOALS = {"back": 0, "on": 1, "elsewhere": 2}
-CUTS = {ZARR2: range(4, 64, 11), ZARR3: range(4, 64, 11), OBJECTS: range(4, 154, 25)} | {
-    STORE: range(4, 64, 11)
+CUTS = {
+    ZARR2: range(4, 64, 11),
+    ZARR3: range(4, 64, 11),
+    OBJECTS: range(4, 154, 25),
+    STORE: range(4, 64, 11),
+    LAKE: range(4, 154, 25),
 }
 """After how many changes of the destination; the last one is late enough."""
 USUAL = {
@@ -137,6 +151,6 @@ def test_a_chunk_that_is_gone_is_named_and_all_others_are_copied(tmp_path: Path,
     assert caught.value.report is not None
     line, *_ = (tmp_path / "copy" / caught.value.report.marker).read_text().splitlines()
     key = line.split()[1]
-    assert line.startswith(f"put {key} from chunks/{lost.name}: ")
+    assert f"/{key} from source chunks/{lost.name}: " in line
     chunks = {k: v for k, v in expected.items() if k.rpartition("/")[2].isdigit()}
     assert data(tmp_path / "copy") == {k: v for k, v in chunks.items() if k != key}

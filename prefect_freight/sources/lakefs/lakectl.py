@@ -18,7 +18,10 @@ SECRET_ACCESS_KEY = "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"  # noqa: S105 - a va
 CONFIG_FILE = "LAKECTL_CONFIG_FILE"
 DEFAULT_FILE = "~/.lakectl.yaml"
 API_PATH = "/api/v1"
-USED = {"endpoint_url", "access_key_id", "secret_access_key", "allow_http"}
+USED = {
+    *("endpoint_url", "access_key_id", "secret_access_key", "allow_http"),
+    *("storage", "read_through"),
+}
 
 WHERE = (
     f"endpoint_url, access_key_id and secret_access_key in the configuration or the block, "

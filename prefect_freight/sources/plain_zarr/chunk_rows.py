@@ -139,7 +139,7 @@ def _sorted(rows: list[Rows]) -> Iterator[ChunkRefs]:
         yield ChunkRefs(
             coords[chosen],
             np.zeros(len(chosen), np.bool_),
-            page["key"],
+            page["location"],
             np.zeros(len(chosen), np.int64),
             page["size"].to_numpy(),
             {},

@@ -52,15 +52,18 @@ class Listing:
             if page.num_rows:
                 yield page
 
-    def find(self, key: str) -> tuple[int, str] | None:
-        """Return size and identity of an object, None if there is none."""
+    def find(self, key: str) -> tuple[int, str, str] | None:
+        """Return size, identity and location of an object, None if there is none."""
         number = bisect_right(self._firsts, key) - 1
         if number < 0:
             return None
         with self._lock:
             page = self._pages.get_batch(number)
         row = pc.index(page["key"], key).as_py()
-        return None if row < 0 else (page["size"][row].as_py(), page["content"][row].as_py())
+        if row < 0:
+            return None
+        size, content, location = (page[n][row].as_py() for n in ("size", "content", "location"))
+        return size, content, location
 
     def without_documents(self, folder: str) -> Iterator[pa.RecordBatch]:
         """Yield the rows below a node's folder but the node's own documents."""
@@ -81,9 +84,9 @@ class ListedObjects:
         listed = self._listing.find(key)
         if listed is None:
             raise NotFoundError(f"no object {key!r} in {self.url}")
-        size, content = listed
+        size, content, location = listed
         length = size - offset if length is None else length
-        return self._source.read(key, offset, length, content)
+        return self._source.read(location, offset, length, content)
 
     def list(self, prefix: str = "", *, without: str = "") -> Iterator[pa.RecordBatch]:
         """Yield the objects below a prefix."""

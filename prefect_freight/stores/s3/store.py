@@ -21,6 +21,7 @@ from prefect_freight.errors import (
     NotFoundError,
 )
 from prefect_freight.retry import retrying
+from prefect_freight.stores import Attributes
 from prefect_freight.stores.pages import ROWS_PER_PAGE, to_page
 from prefect_freight.stores.s3.body import SMALL_BYTES, read_body
 from prefect_freight.stores.s3.cause import read_cause
@@ -45,6 +46,15 @@ LAST_CHARACTER = "\U0010fffd"
 """Behind every key below a folder."""
 UNSUPPORTED_KEY = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 """Empty, `.` and `..` segments and control characters: obstore refuses them, or drops a `/`."""
+
+CONTENT_TYPE = "Content-Type"
+OWN_HEADERS = {
+    *("content-type", "content-disposition", "content-encoding", "content-language"),
+    *("cache-control", "storage-class"),
+}
+"""What obstore takes for something else than the user's metadata."""
+HEADER_NAME, HEADER_VALUE = re.compile(r"[-_.!#$%&'*+^`|~\w]+", re.ASCII), re.compile(r"[ -~]*")
+MAX_METADATA_BYTES = 2048  # of S3
 
 
 class S3Store:
@@ -140,7 +150,7 @@ class S3Store:
 
         return self._call("read", key, get)
 
-    def write(self, key: str, data: bytes) -> None:
+    def write(self, key: str, data: bytes, attributes: Attributes | None = None) -> None:
         """Put an object: in one request, or in parts if it is large."""
         import obstore
 
@@ -150,8 +160,25 @@ class S3Store:
             "write",
             key,
             lambda: obstore.put(
-                client, path, data, use_multipart=parts, chunk_size=PART_BYTES, max_concurrency=4
+                client,
+                path,
+                data,
+                attributes=dict(attributes) if attributes else None,
+                use_multipart=parts,
+                chunk_size=PART_BYTES,
+                max_concurrency=4,
             ),
+        )
+
+    def can_keep(self, attributes: Attributes) -> bool:
+        """Say whether S3 keeps these: they travel as headers, of at most 2 KB."""
+        named = {key.lower(): value for key, value in attributes.items() if key != CONTENT_TYPE}
+        return (
+            len(named) == len(attributes) - (CONTENT_TYPE in attributes)
+            and not named.keys() & OWN_HEADERS
+            and all(HEADER_NAME.fullmatch(name) for name in named)
+            and all(HEADER_VALUE.fullmatch(value) for value in attributes.values())
+            and sum(len(name) + len(value) for name, value in named.items()) <= MAX_METADATA_BYTES
         )
 
     def write_new(self, key: str, data: bytes) -> bool:
