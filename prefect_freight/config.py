@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from prefect_freight.errors import ConfigError
 
 MASK = "**********"
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -174,7 +175,9 @@ def parse_config(settings: Any, where: str, beside: Sequence[str] = ()) -> Store
         if key not in keys:
             near = difflib.get_close_matches(str(key), keys, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"unknown key {key!r} in {where}.{hint} Known: {', '.join(keys)}")
+            # `key:value` without a space is all one key, and its end may be a secret.
+            name = str(key).partition(":")[0]
+            raise ConfigError(f"unknown key {name!r} in {where}.{hint} Known: {', '.join(keys)}")
     own = {key: value for key, value in settings.items() if key not in beside}
     try:
         return StoreConfig(**{key: _parse(key, value, where) for key, value in own.items()})
@@ -210,7 +213,9 @@ def _check_endpoint(url: str) -> None:
 
 def _from_environment(name: str, where: str) -> str:
     if name not in os.environ:
-        raise ConfigError(f"{where} refers to ${{{name}}}, which the environment does not have")
+        # Anything else may be part of a secret that happens to look so.
+        shown = f"${{{name}}}" if NAME.fullmatch(name) else "a ${…}"
+        raise ConfigError(f"{where} refers to {shown}, which the environment does not have")
     return os.environ[name]
 
 

@@ -23,6 +23,7 @@ SAVED_S = 0.1
 """What was not used is kept for so long, or a late thread would cost speed for good."""
 LOOK_S = 0.25
 BANDWIDTH = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kKMGT])(i?))?(?:B(?:/s)?)?")
+MAX_BANDWIDTH = 2.0**63
 POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -45,12 +46,12 @@ def parse_bandwidth(given: str | int) -> int:
     match = BANDWIDTH.fullmatch(str(given).strip())
     number, prefix, binary = match.groups() if match else ("0", None, "")
     power = POWERS[prefix.upper()] if prefix else 0
-    a_second = int(float(number) * (1024 if binary else 1000) ** power)
-    if a_second < 1:
+    a_second = float(number) * (1024 if binary else 1000) ** power
+    if not 1 <= a_second < MAX_BANDWIDTH:
         raise InputError(
             f"expected a bandwidth in bytes a second such as 50M (or 50Mi), found {given!r}"
         )
-    return a_second
+    return int(a_second)
 
 
 def parse_limits(

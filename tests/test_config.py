@@ -73,6 +73,8 @@ def test_references_to_the_environment_are_expanded(write, monkeypatch) -> None:
     [
         ("secret_acces_key: x", "unknown key 'secret_acces_key'.*mean 'secret_access_key'"),
         ("zzz: x", "unknown key 'zzz'.*Known: endpoint_url"),
+        ("{secret_access_key:hush, region: x}", "unknown key 'secret_access_key' in"),
+        ("secret_access_key: hu${s.h}hush", r"refers to a \$\{…\}"),
         ("region: 3", "expected text for 'region'.*found a number.*quotes"),
         ("access_key_id: 0123", "expected text for 'access_key_id'.*quotes"),
         ("anonymous: 'yes'", "expected true or false for 'anonymous'.*found text"),

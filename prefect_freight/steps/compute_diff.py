@@ -34,7 +34,7 @@ from prefect_freight.plan.touched import (
     whatever,
 )
 from prefect_freight.retry import retrying
-from prefect_freight.steps.foreign import Foreign, find_foreign
+from prefect_freight.steps.foreign import UNACCOUNTED, Foreign, find_foreign
 from prefect_freight.steps.known_rows import KnownRows, known_rows
 from prefect_freight.steps.partitions import Pairs, partitioned
 from prefect_freight.stores import Store
@@ -136,6 +136,7 @@ class _Diffing:
         self._puts = 0
         self._known, self._known_puts, self._recorded_deletes = known, 0, 0
         self._recorded_kept = 0
+        self._unaccounted = Foreign()
 
     def run(self, *, minding_others: bool) -> Diff:
         """Write the diff and return it."""
@@ -156,6 +157,8 @@ class _Diffing:
                 self._take_parts()
                 self._settle(pairs)
         notes: tuple[str, ...] = (DAMAGED,) if self._state.is_damaged else ()
+        if self._unaccounted.count:
+            notes += (self._unaccounted.unaccounted_note(),)
         if foreign.count:
             notes += (foreign.note(),)
         kept = count_copy(self._manifest) - self._puts
@@ -177,7 +180,10 @@ class _Diffing:
         """Refuse what is in the way and not ours, or plan to delete it; return what is replaced."""
         foreign = Foreign()
         replacing = self._job.options.on_existing == "replace" or self._job.options.prune
-        for found in find_foreign(self._destination, self._job, self._state, self._manifest):
+        for in_the_way in find_foreign(self._destination, self._job, self._state, self._manifest):
+            untold = pc.fill_null(pc.equal(in_the_way["why"], UNACCOUNTED), False)
+            self._unaccounted = self._unaccounted.plus(in_the_way.filter(untold))
+            found = in_the_way.filter(pc.invert(untold))
             foreign = foreign.plus(found)
             if replacing:
                 self._delete_foreign(found)

@@ -30,8 +30,8 @@ REMOVE_TAKEN = (
     "--on-existing replace"
 )
 REMOVE_UNACCOUNTED = (
-    "Remove what is left of an earlier copy and run the same command again, or say that all of it "
-    "is somebody else's with --on-existing merge"
+    "Remove what is left of an earlier copy and run the same command again, have all of it deleted "
+    "by --prune, or say that it is somebody else's with --on-existing merge"
 )
 UNWRITTEN = "could not be written: the destination does not say that this export failed"
 AGAIN = "Run the same command again"
@@ -51,7 +51,7 @@ def finish(
     """
     # Where records are lost, what nobody put for all we know may be left of our own copy; only the
     # user knows, and says so by `merge`.
-    unaccounted = plan.is_damaged and job.options.on_existing == "refuse" and differences.foreign
+    unaccounted = plan.is_damaged and job.options.on_existing != "merge" and differences.foreign
     if unaccounted:
         differences.blame_foreign()
     notes = job.notes + plan.notes + _notes(destination, job, differences)

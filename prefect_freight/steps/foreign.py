@@ -58,6 +58,7 @@ NESTED_PATTERN = rf"/{CONTROL_AREA.replace('.', '[.]')}/(runs/|last[.]json$)"
 OVER = "the copy has an object of this name"
 IN_A_FOLDERS_PLACE = "the copy has a folder of this name"
 BELOW = "it lies below an object of the copy"
+UNACCOUNTED = "no record that can be read tells whose it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,14 @@ class Foreign:
         shown = first_few(self.keys, self.count, KEYS_IN_MESSAGE)
         are = "is not ours and is" if self.count == 1 else "are not ours and are"
         return f"{format_objects(self.count)} there {are} replaced or deleted: {shown}"
+
+    def unaccounted_note(self) -> str:
+        """Say that they are put over, though they may be somebody's."""
+        shown = first_few(self.keys, self.count, KEYS_IN_MESSAGE)
+        return (
+            f"put over, though no record that can be read tells whose they were: {shown} "
+            f"({format_objects(self.count)})"
+        )
 
     def refusal(self, url: str) -> OccupiedError:
         """Return the error that names them."""
@@ -131,15 +140,20 @@ class _Search:
         with partitioned(schemas, rows, self._roles(), self._listed()) as pairs:
             # What cannot be read of our records may be ours: all that the copy gets is taken for
             # it, as an export must be able to mend a damaged destination. The report tells so.
-            lenient = self._state.is_damaged and self._job.options.on_existing != "replace"
+            options = self._job.options
+            replacing = options.on_existing == "replace" or options.prune
+            lenient = self._state.is_damaged and not replacing
             for roles, listed in pairs:
                 keys = [roles.filter(pc.equal(roles["role"], n))["key"] for n in range(3)]
                 planned, ours, folders = map(combined, keys)
                 is_folder = combined(listed["is_folder"])
                 there = combined(listed["key"])
                 full.append(_among(there.filter(is_folder), planned))
-                foreign = _except(there.filter(pc.invert(is_folder)), ours)
-                if not lenient:
+                files = there.filter(pc.invert(is_folder))
+                foreign = _except(files, ours)
+                if lenient:
+                    yield _found(_among(foreign, planned), UNACCOUNTED)
+                else:
                     self._refuse_nested(_except(foreign, planned))
                     yield _found(_among(foreign, planned), OVER)
                     rest = _except(foreign, planned)
@@ -149,7 +163,7 @@ class _Search:
                     what = reader.taken_for(rest)
                     taken = _found(rest, _taken(what), Round.DELETES)
                     # To be pruned is all that is left, whether anybody would read it or not.
-                    yield taken if self._job.options.prune else taken.filter(pc.is_valid(what))
+                    yield taken if options.prune else taken.filter(pc.is_valid(what))
             if not lenient:
                 yield from self._below(pa.concat_arrays([NO_KEYS, *full]))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from damaging import WHOLE
+from scripted import ScriptedStore
 
 from prefect_freight.control.holder import Holder, began_of, parse_holder, read_holder, to_json
 from prefect_freight.control.lease import Lease
@@ -117,6 +118,32 @@ def check_for(seconds: float, lock: Lock) -> None:
     while time.monotonic() < deadline:
         lock.check()
         time.sleep(0.01)
+
+
+def test_a_change_that_an_interrupt_left_hanging_keeps_the_lock_until_it_ends(
+    destination: Store,
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def hang(operation: str, key: str) -> None:
+        if key == "k":
+            begun.set()
+            goes_on.wait(20)
+
+    def interrupted() -> None:
+        with hold_lock(ScriptedStore(destination, hang)) as lock:
+            threading.Thread(target=lock.destination.write, args=("k", b"x"), daemon=True).start()
+            begun.wait(20)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert read_holder(destination) is not None
+    goes_on.set()
+    deadline = time.monotonic() + 20
+    while read_holder(destination) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert read_holder(destination) is None
 
 
 def test_a_lock_that_was_taken_away_is_noticed(destination: Store) -> None:

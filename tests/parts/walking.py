@@ -39,6 +39,7 @@ from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
 
 UNACCOUNTED = "no record tells whose it is"
+TAKEN = "a reader would take it"
 IN_THE_WAY = "A folder lies where a file must be"
 STUCK_S = 120
 """A step that takes longer hangs."""
@@ -180,7 +181,7 @@ class Walk:
             self.steps[-1] += f" -> {type(error).__name__}: {str(error)[:160]}"
             if not isinstance(error, FreightError):
                 raise
-            undisturbed = name == "undisturbed" and UNACCOUNTED not in str(error)
+            undisturbed = name == "undisturbed" and not self.is_of_lost_records(error)
             if undisturbed and not isinstance(error, InputError):
                 self.find("an undisturbed export fails")
             return
@@ -351,6 +352,11 @@ class Walk:
         # What was damaged before stays so where nobody looked.
         self.tampered = self.tampered and (ends[1] != 0 or "none" in commands[1])
 
+    def is_of_lost_records(self, error: Exception) -> bool:
+        """All that said whose some objects are is gone: we cannot be told from somebody else."""
+        named = any(text in str(error) for text in (UNACCOUNTED, TAKEN))
+        return named and self.counts["records"] > 0
+
     def merged(self) -> None:
         """Take note that whatever no record accounts for was said to be somebody's."""
         self.removed = self.removed or bool(self.counts["records"])
@@ -373,20 +379,20 @@ class Walk:
         ref = self.world.go(self.rng.randrange(self.world.states))
         options: dict[str, Any] = {"format": self.world.format, "verify": "checksums"}
         options |= SELECTIONS[self.selection]
-        try:
-            self.run(self.world.source, self.copy, ref=ref, settle_s=0, **options)
-        except (InputError, IncompleteError) as error:
-            self.steps.append(f"last export -> {error}")
-            # All that said whose some objects are is gone: we cannot be told from somebody else.
-            unaccounted = UNACCOUNTED in str(error)
-            if IN_THE_WAY in str(error) and self.counts["records"]:
-                self.unmended = True  # named, and nobody can know whose it is
-                return
-            if isinstance(error, IncompleteError) and not unaccounted:
-                raise
-            options["on_existing"] = "merge" if unaccounted else "replace"
-            self.run(self.world.source, self.copy, ref=ref, settle_s=0, **options)
-            self.removed = True
+        for choice in ("refuse", "replace", "merge"):
+            try:
+                options["on_existing"] = choice
+                self.run(self.world.source, self.copy, ref=ref, settle_s=0, **options)
+                break
+            except (InputError, IncompleteError) as error:
+                self.steps.append(f"last export -> {error}")
+                if IN_THE_WAY in str(error) and self.counts["records"]:
+                    self.unmended = True  # named, and nobody can know whose it is
+                    return
+                named = isinstance(error, InputError) or self.is_of_lost_records(error)
+                if choice == "merge" or not named:
+                    raise
+                self.removed = True
         self.tampered = self.replacing = False
         found = verify(self.copy, source=self.world.source)
         if not found.differences.whole:

@@ -24,7 +24,8 @@ def listing_of(keys: list[str], rows: int = 40_000) -> Listing:
         for first in range(0, len(everything), rows):
             some = everything[first : first + rows]
             contents = [f"of {key}" for key in some]
-            yield pa.record_batch([some, [len(key) for key in some], contents], OBJECT_SCHEMA)
+            sizes, nothing = [len(key) for key in some], [None] * len(some)
+            yield pa.record_batch([some, sizes, contents, some, nothing], OBJECT_SCHEMA)
 
     return Listing(pages())
 

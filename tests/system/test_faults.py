@@ -120,7 +120,9 @@ def test_a_key_that_cannot_be_put_is_named_and_the_next_run_puts_only_that(
         failed = caught.value.report
         assert failed is not None
         assert way.proxy.requests["PUT", f"copy/{KEY}"] == attempts
-        (line,) = [line for line in way.marker(failed).splitlines() if line.startswith("put ")]
+        (line,) = [
+            line for line in way.marker(failed).splitlines() if line.startswith("Unable to copy")
+        ]
         assert f"/{KEY} from source chunks/" in line
         assert (failed.objects_failed, failed.rounds["chunks"]) == (
             1,

@@ -52,7 +52,7 @@ def test_what_changed_before_its_turn_is_named_and_all_else_is_copied(
     assert caught.value.report is not None
     assert caught.value.report.objects_failed == 1
     (line, _) = (tmp_path / "copy" / caught.value.report.marker).read_text().splitlines()
-    key = line.split()[1]
+    key = line.partition("/copy/")[2].partition(" from source ")[0]
     assert f"/{key} from source {key}: " in line
     assert data(tmp_path / "copy") == {k: v for k, v in before.items() if k != key}
 

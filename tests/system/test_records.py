@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import zarr
 from dying import DyingStore
-from folders import put
-from histories import create, data, write
+from folders import put, remove
+from histories import create, data, delete, write
 from layouts import OBJECTS, Arrays, LayoutCase, Subject, over_layouts, ship
 from runners import Run, export_at_once
 
-from prefect_freight.errors import FreightError
+from prefect_freight.errors import FreightError, IncompleteError
 from prefect_freight.plan.numbers import format_objects
 from prefect_freight.stores.urls import open_store
 from prefect_freight.verifying import verify
@@ -187,3 +187,37 @@ def test_a_chunk_of_fill_values_that_is_not_what_was_written_is_put_nowhere(
         fill.write_bytes(bytes(4))
     ship(export, subject, copy, 0)
     assert data(copy) == subject.expected(0)
+
+
+def lose_manifests(copy: Path) -> None:
+    for path in copy.glob(".freight/0*/manifest/manifest.json"):
+        path.unlink()
+
+
+@over_layouts
+def test_what_is_put_over_though_nobody_knows_whose_it_was_is_named(
+    export: Run, layout: LayoutCase, tmp_path: Path
+) -> None:
+    subject, copy = subject_of(layout, tmp_path), tmp_path / "copy"
+    ship(export_at_once, subject, copy, 0)
+    lose_manifests(copy)
+    report = ship(export, subject, copy, 1)
+    (said,) = [note for note in report.notes if note.startswith("put over, though")]
+    assert format_objects(len(subject.expected(1))) in said
+
+
+@over_layouts
+def test_what_is_left_of_a_copy_whose_records_are_lost_is_never_whole(
+    export: Run, layout: LayoutCase, tmp_path: Path
+) -> None:
+    more = [put("n/more", b"1")] if layout is OBJECTS else [create("n")]
+    less = [remove("n/more")] if layout is OBJECTS else [delete("n")]
+    subject = layout.made_of(tmp_path, layout.source.BASE, more, less)
+    copy = tmp_path / "copy"
+    ship(export_at_once, subject, copy, 1)
+    lose_manifests(copy)
+    for choice in ("refuse", "replace"):
+        with pytest.raises(IncompleteError, match="--prune"):
+            ship(export, subject, copy, 2, on_existing=choice)
+    ship(export, subject, copy, 2, on_existing="replace", prune=True)
+    assert data(copy) == subject.expected(2)
