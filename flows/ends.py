@@ -1,12 +1,14 @@
 """How a flow run ends badly: its state says what the error says."""
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any, cast
 
 from prefect import Flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
+from prefect.logging.loggers import get_logger
 from prefect.states import Failed
 
 from prefect_freight.errors import FreightError, InternalError
@@ -20,7 +22,19 @@ def ending_plainly[**P, R](flow: Flow[P, R]) -> Flow[P, R]:
     """
     # Inside the flow, and not around it: there its file, its version and its signature are its own.
     flow.fn = _ending_plainly(flow.fn)
+    for logger in (get_logger("flow_runs"), get_logger("engine")):
+        logger.addFilter(_told_already)
     return flow
+
+
+def _told_already(record: logging.LogRecord) -> bool:
+    """Return whether a record may be logged: all may, but an error of ours that was told before.
+
+    In a worker's process the engine raises it from the state to nobody, and logs its traceback.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    is_ours = isinstance(error, FreightError) and not isinstance(error, InternalError)
+    return not (is_ours and "exited with unexpected exception" in record.getMessage())
 
 
 def _ending_plainly[**P, R](body: Callable[P, R]) -> Callable[P, R]:

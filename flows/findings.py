@@ -1,6 +1,7 @@
 """What a flow run shows of a verification: its state's message, and an artifact. Pure text."""
 
 from prefect_freight.flows.markdown import cell, code, table
+from prefect_freight.plan.numbers import format_objects
 from prefect_freight.verifying import Verification
 
 MAX_SHOWN = 20
@@ -14,7 +15,9 @@ def verification_line(verification: Verification) -> str:
         return f"Whole by {verification.level}: {verification.snapshot}"
     examples = [f"{key!r} is missing" for key in differences.missing_keys[:1]]
     examples += [f"{key!r}: {cell(reason)}" for key, reason in differences.wrong_keys[:1]]
-    found = f"{differences.missing:,} objects missing, {differences.wrong:,} wrong"
+    more = differences.missing + differences.wrong - len(examples)
+    examples += [f"and {more:,} more"] if more else []
+    found = f"{format_objects(differences.missing)} missing, {differences.wrong:,} wrong"
     return f"Not whole by {verification.level}: {found} ({'; '.join(examples)})"
 
 

@@ -1,5 +1,9 @@
 """What the parameters of a flow name, opened: a block, a reference to a saved one, or a URL."""
 
+import os
+
+from prefect.runtime import deployment
+
 from prefect_freight.blocks import IcechunkRepository, LakeFSRepository, ObjectStore, ZarrStore
 from prefect_freight.blocks.references import load_reference
 from prefect_freight.blocks.store_credentials import SCHEME
@@ -18,24 +22,31 @@ def open_given_source(
 ) -> Source:
     """Return the source that a flow was given; a store is one of plain objects.
 
-    Raises what `open_source` raises.
+    Raises what `open_source` raises, and `InputError` for a relative path in a deployment's run.
     """
     if isinstance(given, str) and not given.startswith(SCHEME):
+        _refuse_fleeting("source", given)
         return open_source(given)
     # A store has objects and no history, so as a source it is one of plain objects.
     block = load_reference(given) if isinstance(given, str) else given
+    _refuse_fleeting("source", block.url)
     if isinstance(block, ObjectStore):
         return PlainObjects(block.url, block.to_config())
     return block.open()
 
 
 def open_given_store(given: ObjectStore | str) -> Store:
-    """Return the store that a flow was given; raises what `open_store` raises."""
+    """Return the store that a flow was given.
+
+    Raises what `open_store` raises, and `InputError` for a relative path in a deployment's run.
+    """
     if isinstance(given, str) and not given.startswith(SCHEME):
+        _refuse_fleeting("destination", given)
         return open_store(given)
     block = load_reference(given) if isinstance(given, str) else given
     if not isinstance(block, ObjectStore):
         raise InputError(f"expected a block of a store as the destination, found {given!r}")
+    _refuse_fleeting("destination", block.url)
     return block.open()
 
 
@@ -57,6 +68,20 @@ def source_block(
             return ZarrStore.from_config(url, config)
         case _:
             return IcechunkRepository.from_config(url, config)
+
+
+def _refuse_fleeting(name: str, url: str) -> None:
+    """Raise `InputError` for a path that a worker would look up in a folder that it deletes."""
+    kind, plus, rest = url.partition("+")
+    path = rest if plus and "/" not in kind else url
+    # Asked last, and where all else says so: Prefect's server may have to answer it.
+    if "://" in path or os.path.isabs(os.path.expanduser(path)) or deployment.id is None:
+        return
+    raise InputError(
+        f"expected an absolute path or a URL as {name} in a deployment's run, found {url!r}. A "
+        "worker runs it in a temporary folder, which it deletes with all that is there. Give the "
+        "whole path, such as /data/copy, or a URL, such as s3://bucket/prefix"
+    )
 
 
 def place_of(

@@ -90,6 +90,8 @@ class Ended:
     outcome: Outcome
     reason: str = ""
     """Why the copy is not whole."""
+    on_request: bool = False
+    """Somebody ended it, by an interrupt or by cancelling the run."""
 
 
 Event = StepStarted | StepEnded | Resolved | Opened | Planned | Moved | UnitEnded | Notice | Ended

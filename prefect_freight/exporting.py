@@ -226,7 +226,7 @@ class _Attempt:
         )
         if not isinstance(error, UnsoundError):  # which is not the end yet
             reason = why_not_whole(error, self._plan, self._total)
-            ended = Ended(report, self._total, reason)
+            ended = Ended(report, self._total, reason, not isinstance(error, Exception))
             grace.spend(partial(self._runner.tell, ended), 1.0, otherwise=lambda: None)
         if grace.is_short:
             self._waits.forbid()  # a step that nobody waits for any more would read on

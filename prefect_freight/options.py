@@ -62,6 +62,7 @@ def plan_options(
     # So, since NaN is neither below nothing nor above it.
     if not retry_for >= 0:
         raise InputError(f"expected retry_for of 0 seconds or more, found {retry_for}")
+    _refuse_empty(from_ref)
     if format_ == "zarr3alpha":
         on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
         format_ = "zarr3"
@@ -98,6 +99,14 @@ def _check_existing(on_existing: str, *, prune: bool) -> None:
         raise InputError(
             "expected prune, which deletes what is not of the copy, or on_existing merge, which "
             "keeps it, found both"
+        )
+
+
+def _refuse_empty(from_ref: str | None) -> None:
+    if from_ref is not None and not from_ref.strip():
+        raise InputError(
+            "expected from_ref to be a ref or last, found an empty text. Leave it out (null in a "
+            "flow's parameters, None in Python) to export everything"
         )
 
 

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,16 @@ import zarr
 from fixtures_prefect import PrefectServer
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
+from prefect.flow_engine import run_flow
+from prefect.logging.loggers import flow_run_logger
 from prefect.states import AwaitingRetry
+from told import log, until
 
 from prefect_freight.blocks import IcechunkRepository, ObjectStore
+from prefect_freight.errors import InputError
+from prefect_freight.flows import export_repo, verify_export
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 
@@ -31,6 +38,85 @@ def test_each_deployment_names_a_flow_and_parameters_that_it_takes() -> None:
         named = [p for p in deployment["parameters"].values() if p.startswith("block:")]
         assert named
         assert all(reference.rpartition("/")[2] in str(blocks) for reference in named)
+
+
+def deployed(flow: Any, **parameters: str) -> FlowRun:
+    """Return a run of a deployment, as a worker gets it."""
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(flow), "tested")
+        return client.create_flow_run_from_deployment(deployment, parameters=parameters)
+
+
+PATH, BLOCK = "copies/weather", "block:object-store/relative"
+REFUSED = (
+    (export_repo, "destination", PATH),
+    (verify_export, "destination", BLOCK),
+    pytest.param(export_repo, "destination", BLOCK, marks=pytest.mark.slow),
+    pytest.param(export_repo, "source", PATH, marks=pytest.mark.slow),
+    pytest.param(export_repo, "source", "zarr+" + PATH, marks=pytest.mark.slow),
+    pytest.param(verify_export, "destination", PATH, marks=pytest.mark.slow),
+    pytest.param(verify_export, "source", BLOCK, marks=pytest.mark.slow),
+)
+
+
+@pytest.mark.parametrize(("flow", "name", "place"), REFUSED)
+def test_a_deployment_s_run_refuses_a_relative_path_by_its_message_alone(
+    prefect_server: PrefectServer,
+    weather: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flow: Any,
+    name: str,
+    place: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ObjectStore(url=PATH).save("relative", overwrite=True)
+    places = {"source": str(weather), "destination": str(tmp_path / "copy"), name: place}
+    run = deployed(flow, **places)
+    expected = rf"expected an absolute path or a URL as {name} .* found '(zarr\+)?{PATH}'"
+    with pytest.raises(InputError, match=expected):
+        run_flow(flow, flow_run=run, error_logger=flow_run_logger(run))
+    lines = until(lambda: [line for line in log(run.id) if "Finished in" in line])
+    assert any("Give the whole path" in line for line in lines)
+    assert not any("Traceback" in line for line in log(run.id))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_flow_that_is_called_takes_a_relative_path(
+    prefect_server: PrefectServer,
+    weather: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert export_repo(str(weather), "copy", settle_s=0).whole
+    assert verify_export("copy").whole
+    assert list((tmp_path / "copy").glob("EXPORT_*_SUCCESS"))
+
+
+@pytest.mark.slow
+def test_a_worker_s_run_that_fails_ends_in_its_message(
+    prefect_server: PrefectServer, tmp_path: Path
+) -> None:
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="freight", type="process"), overwrite=True)
+    file = str(DEPLOYMENTS / "prefect.yaml")
+    prefect_server.run(
+        "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file, cwd=tmp_path
+    )
+    nowhere = {"destination": "copies/weather"}
+    started = run_deployment("verify-export/weekly-verification", timeout=0, parameters=nowhere)
+    worker = ("prefect", "worker", "start", "--pool", "freight", "--type", "process", "--run-once")
+    said = prefect_server.run(*worker, cwd=tmp_path, PREFECT_WORKER_QUERY_SECONDS="2")
+    with get_client(sync_client=True) as client:
+        ended = client.read_flow_run(started.id)
+    assert ended.state_name == "Failed", said
+    assert ended.state is not None
+    assert str(ended.state.message).startswith("expected an absolute path or a URL as destination")
+    for text in (said, "\n".join(log(started.id))):
+        assert "absolute path" in text
+        assert "Traceback" not in text
+        assert "unexpected exception" not in text
 
 
 @pytest.mark.slow

@@ -97,6 +97,8 @@ def test_a_terminated_run_leaves_the_marker_of_a_failure_and_can_go_on(
     )
     assert ended.returncode == -signal.SIGTERM, ended.stderr
     (marker,) = copy.glob("EXPORT_*_FAILURE")
+    (line,) = (line for line in ended.stderr.splitlines() if "Not whole: cancelled" in line)
+    assert "WARNING" in line  # whoever cancelled it finds no error
     reason, not_begun = marker.read_text().splitlines()  # what was not begun has not failed
     (written,) = copy.glob(".freight/*/report.json")
     told = json.loads(written.read_text())

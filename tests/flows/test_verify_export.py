@@ -47,7 +47,7 @@ def artifact(copy: Path) -> Any:
             found = await client.read_artifacts(
                 artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
             )
-            return found[-1]
+            return max(found, key=lambda one: str(one.created))  # they come in any order
 
     return asyncio.run(read())
 
@@ -65,13 +65,13 @@ def test_a_whole_copy_completes_the_run_and_a_changed_one_fails_it_with_the_cure
     chunk = copy / "surface/temperature/0.0.0"
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
     (copy / "surface/lat/0").unlink()
-    with pytest.raises(IntegrityError, match="1 objects missing, 1 wrong"):
+    with pytest.raises(IntegrityError, match="1 object missing, 1 wrong"):
         verify_export(str(copy))
     run = latest_run()
     assert run.state_name == "Failed"
     assert run.state
     said = str(run.state.message)
-    assert said.startswith("Not whole by checksums: 1 objects missing, 1 wrong")
+    assert said.startswith("Not whole by checksums: 1 object missing, 1 wrong")
     assert "'surface/lat/0' is missing" in said
     assert f"freight export icechunk+file://{weather} file://{copy}" in said
     assert f"a run of export-repo with ref={report.snapshot}" in said
@@ -114,3 +114,13 @@ def test_findings_are_cut_and_counted_and_their_text_breaks_no_table() -> None:
     assert "and 50 more" in text
     assert "| `mine` | not ours |" in text
     assert "\n" not in verification_line(found)
+
+
+def test_the_line_of_a_verification_counts_what_it_does_not_name() -> None:
+    named = verification(missing=1, missing_keys=["a/0"])
+    assert verification_line(named).endswith("1 object missing, 0 wrong ('a/0' is missing)")
+    wrong = [("b/0", "expected 2 bytes, found 3"), ("b/1", "expected 2 bytes, found 3")]
+    more = verification(missing=1, missing_keys=["a/0"], wrong=2, wrong_keys=wrong)
+    line = verification_line(more)
+    assert "1 object missing, 2 wrong ('a/0' is missing; 'b/0': " in line
+    assert line.endswith("; and 1 more)")

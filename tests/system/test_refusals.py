@@ -46,3 +46,10 @@ def test_it_is_said_as_it_is(tmp_path: Path, export: Run, record: str, format_: 
     kept = {key for key in before if not key.startswith((".freight", "EXPORT_"))}
     assert kept <= tree(copy).keys()
     assert export_at_once(history.path, copy, from_ref="last", format=format_).whole
+
+
+@pytest.mark.by_flow_too
+def test_an_empty_text_is_no_ref_to_export_the_difference_to(tmp_path: Path, export: Run) -> None:
+    with pytest.raises(InputError, match=r"from_ref .* found an empty text\. Leave it out \(null"):
+        export(tmp_path / "repository", tmp_path / "copy", from_ref="")
+    assert not (tmp_path / "copy").exists()
