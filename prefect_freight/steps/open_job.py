@@ -222,6 +222,7 @@ def _plan_job(
         is_planned=resumed and newest is not None and newest.was_planned,
         base=base_id,
         base_assumed=assumed,
+        first_began_at=newest.started_at if resumed and newest is not None else None,
     )
 
 
