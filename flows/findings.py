@@ -24,7 +24,7 @@ def verification_line(verification: Verification) -> str:
 def verification_message(verification: Verification) -> str:
     """Return the message of a run that found a copy not to be whole, with what mends it."""
     parameters = f"ref={verification.snapshot}, format={verification.format}, verify=checksums"
-    if verification.differences.is_only_taken:
+    if verification.differences.taken:
         parameters += ", on_existing=replace"
     return (
         f"{verification_line(verification)}. {verification.cure} — or by a run of export-repo "
@@ -58,6 +58,6 @@ def verification_markdown(verification: Verification) -> str:
         parts += ["## Found", table(("Object", "What was found"), findings) + rest]
     if verification.notes:
         parts += ["## Notes", "\n".join(f"- {cell(note)}" for note in verification.notes)]
-    if not whole:
+    if verification.cure:
         parts.append(f"{cell(verification.cure)}")
     return "\n\n".join(parts) + "\n"

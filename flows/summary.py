@@ -114,7 +114,7 @@ def summary_markdown(report: ExportReport, outcome: Outcome, reason: str = "") -
         ("Source", code(report.source)),
         ("Ref", code(report.ref)),
         ("Snapshot", code(report.snapshot)),
-        ("Difference to", code(report.base_snapshot) if report.base_snapshot else "nothing: all"),
+        *([("Difference to", code(report.base_snapshot))] if report.base_snapshot else []),
         ("Destination", code(report.destination)),
         ("Format", report.format),
         *([("Selection", code(to_text(report.selection)))] if is_part else []),

@@ -185,7 +185,10 @@ def export(
     URL with objects+ before it. DESTINATION is a path, file:// or s3://
     URL, any fsspec URL, or block:object-store/NAME.
     """
-    configs = {"config": _read_config(config), "source_config": _read_config(source_config)}
+    configs = {
+        "config": _read_config(config, destination),
+        "source_config": _read_config(source_config, source),
+    }
     if dry_run:
         _dry_run(source, destination, as_json=as_json, format=format_, **configs, **options)
         return
@@ -205,7 +208,9 @@ def status(destination: str, config: str | None, *, as_json: bool) -> None:
     from prefect_freight.stores.urls import open_store
 
     place = _resolved(destination)
-    store = open_store(place, _read_config(config)) if isinstance(place, str) else place
+    store = (
+        open_store(place, _read_config(config, destination)) if isinstance(place, str) else place
+    )
     record = read_status(store)
     if as_json:
         click.echo(json.dumps(record.to_dict()))
@@ -240,8 +245,8 @@ def verify(
         _resolved(destination),
         source=None if source is None else _resolved(source),
         values=values,
-        config=_read_config(config),
-        source_config=_read_config(source_config),
+        config=_read_config(config, destination),
+        source_config=_read_config(source_config, source),
     )
     if as_json:
         click.echo(json.dumps(verification.to_dict()))
@@ -278,7 +283,7 @@ def prune(destination: str, keep: int, config: str | None, *, dry_run: bool, as_
             _resolved(destination),
             keep=keep,
             dry_run=dry_run,
-            config=_read_config(config),
+            config=_read_config(config, destination),
             on_event=display,
         )
     if as_json:
@@ -317,7 +322,7 @@ def demo(directory: str) -> None:
 
 def main() -> NoReturn:
     """Run the command line; errors become one line on standard error and an exit status."""
-    from prefect_freight.errors import ConfigError, FreightError, IncompleteError
+    from prefect_freight.errors import ConfigError, FreightError, IncompleteError, OptionError
     from prefect_freight.interrupts import end_when_interrupted
     from prefect_freight.streams import protect_streams
 
@@ -340,7 +345,7 @@ def main() -> NoReturn:
         if isinstance(error, IncompleteError) and error.report:
             _tell_more(error.report)
         # A configuration that cannot be used is told like a wrong option: nothing was tried.
-        status = WRONG_USAGE if isinstance(error, ConfigError) else FAILED
+        status = WRONG_USAGE if isinstance(error, ConfigError | OptionError) else FAILED
     _exit(status)
 
 
@@ -354,10 +359,19 @@ def _exit(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _read_config(path: str | None) -> "StoreConfig | None":
+def _read_config(path: str | None, place: str | None) -> "StoreConfig | None":
+    """Return the configuration of a place; says so where that has no use for one."""
     from prefect_freight.config import read_config
 
-    return None if path is None else read_config(path)
+    if path is None:
+        return None
+    config = read_config(path)
+    scheme = place.rpartition("://")[0].rpartition("+")[2] if place else "unknown"
+    # Who forgets `s3://` would find a copy on the local disk, and wonder where the other one is.
+    if place and scheme in ("", "file", "local") and not place.startswith("block:"):
+        text = f"{path} is not used for {place}, which is a path of this machine's disk"
+        click.echo(f"note: {text}. A bucket is s3://bucket/prefix.", err=True)
+    return config
 
 
 class _WithoutPandas:

@@ -5,6 +5,7 @@ The tree::
     FreightError
     ├── InputError               fix the input (also a ValueError)
     │   ├── ConfigError          a YAML file or a credential setting
+    │   ├── OptionError          an option that no export could have
     │   ├── RefNotFoundError     no such branch, tag or snapshot
     │   ├── NotARepositoryError  nothing that can be exported lies at the source
     │   ├── UnsupportedNodeError an array or group that the target format cannot express
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
     from prefect_freight.model import ExportReport
 
 
+def as_sentence(text: str) -> str:
+    """Return the text of an error with the full stop that something may follow.
+
+    >>> as_sentence("no answer"), as_sentence("Is it right?")
+    ('no answer.', 'Is it right?')
+    """
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
 class FreightError(Exception):
     """The base of all errors raised by prefect-freight."""
 
@@ -51,6 +61,12 @@ class ConfigError(InputError):
     """A configuration file or a credential setting is wrong."""
 
     kind: ClassVar[str] = "config"
+
+
+class OptionError(InputError):
+    """An option is wrong, or does not go with another one; nothing was tried."""
+
+    kind: ClassVar[str] = "option"
 
 
 class RefNotFoundError(InputError):

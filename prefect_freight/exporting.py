@@ -20,6 +20,7 @@ from prefect_freight.errors import (
     InputError,
     OccupiedError,
     UnsoundError,
+    as_sentence,
 )
 from prefect_freight.events import (
     Ended,
@@ -244,8 +245,8 @@ def require_done(units: Sequence[Unit], outcome: Outcome) -> None:
         first = outcome.failures[0]
         more = f" and {outcome.failed - 1:,} more" if outcome.failed > 1 else ""
         raise IncompleteError(
-            f"could not {first.action} {first.key!r}{more}: {first.message}. What was moved is "
-            "recorded; run the same command again to move the rest"
+            f"could not {first.action} {first.key!r}{more}: {as_sentence(first.message)} What was "
+            "moved is recorded; run the same command again to move the rest"
         )
     planned = sum(unit.objects for unit in units)
     if outcome.gave_up or outcome.done < planned:

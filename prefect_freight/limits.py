@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from weakref import WeakValueDictionary
 
-from prefect_freight.errors import EndedError, InputError
+from prefect_freight.errors import EndedError, OptionError
 
 SAVED_S = 0.1
 """What was not used is kept for so long, or a late thread would cost speed for good."""
@@ -38,7 +38,7 @@ _ENDED: ContextVar[Callable[[], bool]] = ContextVar("freight_ended", default=nev
 def parse_bandwidth(given: str | int) -> int:
     """Return bytes a second: `50M` is 50,000,000, as sizes are shown, and `50Mi` 50 x 2**20.
 
-    Raises `InputError` for anything else, and for less than one byte.
+    Raises `OptionError` for anything else, and for less than one byte.
 
     >>> parse_bandwidth("1.5k"), parse_bandwidth("64Ki"), parse_bandwidth("2 MB/s")
     (1500, 65536, 2000000)
@@ -48,8 +48,9 @@ def parse_bandwidth(given: str | int) -> int:
     power = POWERS[prefix.upper()] if prefix else 0
     a_second = float(number) * (1024 if binary else 1000) ** power
     if not 1 <= a_second < MAX_BANDWIDTH:
-        raise InputError(
-            f"expected a bandwidth in bytes a second such as 50M (or 50Mi), found {given!r}"
+        raise OptionError(
+            f"expected a bandwidth above 0, in bytes a second such as 50M (or 50Mi), found "
+            f"{given!r}"
         )
     return int(a_second)
 
@@ -57,9 +58,9 @@ def parse_bandwidth(given: str | int) -> int:
 def parse_limits(
     bandwidth: str | int | None, rate_limit: float | None
 ) -> tuple[int | None, float | None]:
-    """Return bytes and requests a second, None where there is no limit; raises `InputError`."""
+    """Return bytes and requests a second, None where there is no limit; raises `OptionError`."""
     if rate_limit is not None and not rate_limit > 0:
-        raise InputError(f"expected a rate_limit above 0 requests a second, found {rate_limit}")
+        raise OptionError(f"expected a rate_limit above 0 requests a second, found {rate_limit}")
     # A form sends an empty text for a field that was left empty.
     return None if bandwidth is None or bandwidth == "" else parse_bandwidth(bandwidth), rate_limit
 

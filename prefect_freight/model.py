@@ -188,6 +188,8 @@ class Job:
     """Nothing at the destination records the base: the user says so."""
     notes: tuple[str, ...] = ()
     """What the report has to say of how the export was opened."""
+    first_began_at: float | None = None
+    """When the run began that this resumes, in seconds since the epoch."""
 
     @property
     def area(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import get_args
 
-from prefect_freight.errors import InputError
+from prefect_freight.errors import OptionError
 from prefect_freight.events import Notice, OnEvent, ignore_event
 from prefect_freight.formats.choice import own_format
 from prefect_freight.limits import parse_limits
@@ -48,20 +48,20 @@ def plan_options(
     prune: bool = False,
     on_event: OnEvent = ignore_event,
 ) -> Options:
-    """Return the options if they are possible; raises `InputError` that names the wrong one.
+    """Return the options if they are possible; raises `OptionError` that names the wrong one.
 
     Where no format is given, `with_own_format` finds it when the source is known.
     """
     if not 1 <= concurrency <= MAX_CONCURRENCY:
-        raise InputError(f"expected concurrency from 1 to {MAX_CONCURRENCY}, found {concurrency}")
+        raise OptionError(f"expected concurrency from 1 to {MAX_CONCURRENCY}, found {concurrency}")
     for name, number in (("section_rows", section_rows), ("keep_runs", keep_runs)):
         if number < 1:
-            raise InputError(f"expected {name} of at least 1, found {number}")
+            raise OptionError(f"expected {name} of at least 1, found {number}")
     if max_fill_chunks < 0:
-        raise InputError(f"expected max_fill_chunks of at least 0, found {max_fill_chunks}")
+        raise OptionError(f"expected max_fill_chunks of at least 0, found {max_fill_chunks}")
     # So, since NaN is neither below nothing nor above it.
     if not retry_for >= 0:
-        raise InputError(f"expected retry_for of 0 seconds or more, found {retry_for}")
+        raise OptionError(f"expected retry_for of 0 seconds or more, found {retry_for}")
     _refuse_empty(from_ref)
     if format_ == "zarr3alpha":
         on_event(Notice("format 'zarr3alpha' is called 'zarr3' now, and is taken as that"))
@@ -70,9 +70,9 @@ def plan_options(
     # Here and not where they are used: half of an export would have moved by then.
     check_phases(rounds)
     if format_ not in set(Format):
-        raise InputError(f"expected format {' or '.join(Format)}, found {format_!r}")
+        raise OptionError(f"expected format {' or '.join(Format)}, found {format_!r}")
     if verify not in get_args(VerifyLevel):
-        raise InputError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
+        raise OptionError(f"expected verify {' or '.join(get_args(VerifyLevel))}, found {verify!r}")
     _check_existing(on_existing, prune=prune)
     return Options(
         Format(format_),
@@ -94,9 +94,9 @@ def plan_options(
 def _check_existing(on_existing: str, *, prune: bool) -> None:
     if on_existing not in get_args(OnExisting):
         choices = " or ".join(get_args(OnExisting))
-        raise InputError(f"expected on_existing {choices}, found {on_existing!r}")
+        raise OptionError(f"expected on_existing {choices}, found {on_existing!r}")
     if prune and on_existing == "merge":
-        raise InputError(
+        raise OptionError(
             "expected prune, which deletes what is not of the copy, or on_existing merge, which "
             "keeps it, found both"
         )
@@ -104,7 +104,7 @@ def _check_existing(on_existing: str, *, prune: bool) -> None:
 
 def _refuse_empty(from_ref: str | None) -> None:
     if from_ref is not None and not from_ref.strip():
-        raise InputError(
+        raise OptionError(
             "expected from_ref to be a ref or last, found an empty text. Leave it out (null in a "
             "flow's parameters, None in Python) to export everything"
         )

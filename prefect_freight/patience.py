@@ -21,6 +21,7 @@ from prefect_freight.errors import (
     FreightError,
     TransientError,
     UnavailableError,
+    as_sentence,
 )
 from prefect_freight.retry import ATTEMPTS, pause_before
 
@@ -247,10 +248,8 @@ class Patience:
             left = since + self._retry_for - self._clock()
         # Only of whoever has tried, so that a try that failed is one line, however many wait.
         if left > 0 and (first or tell):
-            said = str(error).rstrip(".")
-            stop = "" if said.endswith("?") else "."
             wait = f"Waiting for {self._url} to answer, for up to {ceil(left):,} s more"
-            self._tell(f"{said}{stop} {wait}")
+            self._tell(f"{as_sentence(str(error))} {wait}")
         with self._changed:
             while self._answers == answers:
                 now = self._clock()
@@ -295,6 +294,7 @@ class Patience:
 
     def _unavailable(self, error: FreightError) -> UnavailableError:
         return UnavailableError(
-            f"{error}. {self._url} was waited for {self._retry_for:g} s: run the same command "
-            "again when it answers, or with a larger --retry-for"
+            f"{as_sentence(str(error))} {self._url} was waited for "
+            f"{self._retry_for:g} s: run the same command again when it "
+            "answers, or with a larger --retry-for"
         )

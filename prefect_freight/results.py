@@ -198,7 +198,7 @@ def _summary_rows(report: ExportReport) -> list[tuple[str, str]]:
         ("Copy", report.destination),
         ("Snapshot", f"{report.snapshot} ({report.ref}), as {report.format}"),
         *([("Selection", to_text(report.selection))] if report.selection != EVERYTHING else []),
-        ("Difference to", report.base_snapshot or "nothing: all of it"),
+        *([("Difference to", report.base_snapshot)] if report.base_snapshot else []),
         ("Marker", report.marker),
     ]
     more = {

@@ -32,7 +32,7 @@ from prefect_freight.stores.urls import open_store
 
 FOUND_UNSOUND = (
     "an export found that this copy was not what its record said, and did not come to the end of "
-    "its repair. Run the export again"
+    "its repair"
 )
 
 
@@ -59,15 +59,16 @@ class Verification:
 
     @property
     def cure(self) -> str:
-        """What mends the copy; an empty text if it is whole."""
-        if self.whole:
+        """What mends the copy; an empty text if it is whole and its record is sound."""
+        if self.whole and FOUND_UNSOUND not in self.notes:
             return ""
         command = f"freight export {quote(self.source)} {quote(self.destination)}"
         command += f" --ref {self.snapshot} --format {self.format} --verify checksums"
         if self.selection != EVERYTHING:  # without it, it would be refused
             command += f" {to_text(self.selection)}"
-        if self.differences.is_only_taken:
+        if self.differences.taken:  # without it, whatever else is to be mended would be refused
             command += " --on-existing replace"
+        if self.differences.is_only_taken:
             return f"Remove what is not of the copy, or have it deleted by: {command}"
         return f"Mend it by: {command}"
 

@@ -51,10 +51,8 @@ def test_an_export_prints_a_summary_and_its_steps_as_plain_lines(
         "Transfer rate",
         "Copy",
         "Snapshot",
-        "Difference to",
         "Marker",
     }
-    assert summary["Difference to"] == "nothing: all of it"
     assert Path(tmp_path / "copy" / summary["Marker"]).is_file()
     steps = done.stderr.splitlines()
     assert steps[0] == "done: Resolving main"
@@ -102,6 +100,9 @@ def test_json_is_the_report_alone(weather: Path, tmp_path: Path) -> None:
         (["--config", "broken.yaml"], 2, "YAML in broken.yaml, line"),
         (["--from-ref", ""], 1, "expected from_ref to be a ref or last, found an empty text"),
         (["--ref", "mian"], 1, "Did you mean 'main'?"),
+        (["--include", "(("], 2, "for --include, found '(('"),
+        (["--format", "objects"], 2, "plain objects for --format objects"),
+        (["--bandwidth", "0"], 2, "above 0"),
     ],
 )
 def test_bad_input_has_its_exit_status_and_names_itself(
@@ -272,9 +273,16 @@ def test_a_round_that_is_no_expression_is_named(
     weather: Path, tmp_path: Path, options: list[str]
 ) -> None:
     done = freight("export", weather, tmp_path / "copy", "--round", "a", "--round", "[", *options)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert "expected regular expressions (RE2 syntax) for rounds, found '['" in done.stderr
     assert not (tmp_path / "copy").exists()
+
+
+def test_a_configuration_is_not_ignored_silently(weather: Path, tmp_path: Path) -> None:
+    (tmp_path / "s3.yaml").write_text("region: eu-west-3")
+    done = freight("export", weather, "copy", "--config", "s3.yaml", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "note: s3.yaml is not used for copy" in done.stderr
 
 
 def test_help_tells_of_plain_objects_and_rounds() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from prefect_freight.control.state import State
-from prefect_freight.errors import InputError, InternalError
+from prefect_freight.errors import InternalError, OptionError
 from prefect_freight.formats import Layout, Ordering, Reader
 from prefect_freight.formats.objects import (
     OBJECTS,
@@ -44,17 +44,17 @@ def open_layout(
 
 
 def check_format(source: Source, format_: Format) -> None:
-    """Return if the source has what a format is made of; raises `InputError`, with the cure."""
+    """Return if the source has what a format is made of; raises `OptionError`, with the cure."""
     match format_, source:
         case (Format.OBJECTS, ObjectSource()) | (Format.ZARR2 | Format.ZARR3, ZarrSource()):
             return
         case Format.OBJECTS, _:
-            raise InputError(
+            raise OptionError(
                 f"expected a source of plain objects for --format objects, found {source.url}. "
                 "Export it with --format zarr2 or zarr3, or write objects+ before its URL"
             )
         case _:
-            raise InputError(
+            raise OptionError(
                 f"expected a repository of arrays for --format {format_}, found {source.url}. "
                 "Export it with --format objects"
             )

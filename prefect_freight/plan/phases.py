@@ -7,14 +7,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prefect_freight.errors import InputError
+from prefect_freight.errors import InputError, OptionError
 
 Phases = Sequence[str] | Callable[[str], int]
 """Regular expressions (RE2), in order, or a function from a key to its phase, from 0."""
 
 
 def check_phases(phases: Phases) -> None:
-    """Raise `InputError`, naming the expression, if one of them is none."""
+    """Raise `OptionError`, naming the expression, if one of them is none."""
     if callable(phases):
         return
     # By the engine that will use them: RE2 refuses some of the expressions that Python takes.
@@ -22,7 +22,7 @@ def check_phases(phases: Phases) -> None:
         try:
             pc.match_substring_regex(pa.array(["a"]), pattern)
         except pa.ArrowInvalid as error:
-            raise InputError(
+            raise OptionError(
                 f"expected regular expressions (RE2 syntax) for rounds, found {pattern!r}: {error}"
             ) from error
 

@@ -19,7 +19,7 @@ import re
 import shlex
 from collections.abc import Collection, Iterable, Sequence
 
-from prefect_freight.errors import InputError
+from prefect_freight.errors import InputError, OptionError
 from prefect_freight.model import EVERYTHING, Format, Selection, Snapshot
 from prefect_freight.plan.keys import first_few
 
@@ -37,11 +37,11 @@ def plan_selection(
 ) -> Selection:
     """Return the selection, equal for all spellings of the same one.
 
-    Raises `InputError` that shows where an expression is wrong, and for a group of plain objects.
+    Raises `OptionError` that shows where an expression is wrong, and for a group of plain objects.
     """
     path = (group or "").strip("/")
     if path and format_ is Format.OBJECTS:
-        raise InputError(
+        raise OptionError(
             f"expected no group for format objects, which have none, found {group!r}. Name keys: "
             f"include {f'^{re.escape(path)}/'!r}"
         )
@@ -157,16 +157,16 @@ def _expressions(option: str, given: str | Iterable[str] | None) -> tuple[str, .
 
 def _check(option: str, expression: str) -> None:
     if not isinstance(expression, str) or not expression:
-        raise InputError(
-            f"expected a regular expression for {option}, found {expression!r}. One that is to "
+        raise OptionError(
+            f"expected a regular expression for --{option}, found {expression!r}. One that is to "
             "match everything is '.*'"
         )
     try:
         re.compile(expression)
     except re.error as error:
         where = f", at {expression[error.pos :]!r}" if error.pos is not None else ""
-        raise InputError(
-            f"expected a regular expression (Python's) for {option}, found {expression!r}: "
+        raise OptionError(
+            f"expected a regular expression (Python's) for --{option}, found {expression!r}: "
             f"{error}{where}"
         ) from error
 

@@ -19,6 +19,12 @@ import pyarrow as pa
 
 from prefect_freight.model import Format, Snapshot
 
+SOURCE_URLS = (
+    "a path or URL of an Icechunk repository or of a Zarr store, the same with icechunk+ or zarr+ "
+    "before it, objects+file:///path or objects+s3://bucket/prefix for plain objects, or "
+    "lakefs://repository or lakefs://repository/prefix"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

@@ -2,16 +2,11 @@
 
 from prefect_freight.config import StoreConfig
 from prefect_freight.errors import AccessError, InputError, NotARepositoryError
-from prefect_freight.sources import Formatted, ManyWays, Source
+from prefect_freight.sources import SOURCE_URLS, Formatted, ManyWays, Source
 from prefect_freight.stores import Store
 from prefect_freight.stores.credentials import refuse_credentials
+from prefect_freight.stores.pages import what_lies_there
 from prefect_freight.stores.urls import open_store
-
-SOURCE_URLS = (
-    "a path or URL of an Icechunk repository or of a Zarr store, the same with icechunk+ or zarr+ "
-    "before it, objects+file:///path or objects+s3://bucket/prefix for plain objects, or "
-    "lakefs://repository or lakefs://repository/prefix"
-)
 
 
 def open_source(url: str, config: StoreConfig | None = None) -> Source:
@@ -55,7 +50,8 @@ def open_source(url: str, config: StoreConfig | None = None) -> Source:
         return IcechunkSource(url, config)
     raise NotARepositoryError(
         f"expected an Icechunk repository or a Zarr store at {store.url}, found "
-        f"{_what_lies_there(store)}. A source is {SOURCE_URLS}"
+        f"{what_lies_there(store)}: no versioned repository and no Zarr store. "
+        f"A source is {SOURCE_URLS}"
     )
 
 
@@ -74,15 +70,6 @@ def _holds_icechunk(store: Store) -> bool:
 def _has_any(store: Store, prefix: str) -> bool:
     # A listing and no read: a reader's credentials may not allow to ask for what is not there.
     return any(page.num_rows for page in store.list(prefix))
-
-
-def _what_lies_there(store: Store) -> str:
-    keys: list[str] = next((page["key"].to_pylist() for page in store.list() if page.num_rows), [])
-    if not keys:
-        return "nothing"
-    # The shortest of a page tells most: a document at the root, not a chunk far below it.
-    example = min(keys, key=lambda key: (key.count("/"), key))
-    return f"other objects, such as {example!r}, and no versioned repository or Zarr store"
 
 
 def prepared(source: Source, way: str | None, format_: str | None) -> Source:

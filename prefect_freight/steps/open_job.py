@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -46,10 +46,13 @@ ASSUMED = (
     "that a copy of {ref} (snapshot {snapshot}) lay there was taken on the user's word: nothing "
     "there recorded it"
 )
-VERSION1 = "an export of an earlier version was left unfinished there, so all of it was copied"
-TAKEN_OVER = "a copy of {source} in format {format} lay there, and was replaced"
-RESELECTED = "a copy of {} lay there, and was replaced"
-UNSOUND = "what lay there was not what its record said, so all of it was copied"
+VERSION1 = "an export of an earlier version was left unfinished there, so all of it {was} copied"
+TAKEN_OVER = "a copy of {source} in format {format} {lay} there, and {was} replaced"
+RESELECTED = "a copy of {copy} {lay} there, and {was} replaced"
+UNSOUND = "what {lay} there was not what its record said, so all of it {was} copied"
+DONE = {"lay": "lay", "was": "was"}
+WOULD = {"lay": "lies", "was": "would be"}
+"""The words of these notes in a report, and where nothing is written."""
 
 
 def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Options) -> Job:
@@ -58,7 +61,7 @@ def open_job(source: Source, destination: Store, snapshot: Snapshot, options: Op
     A record that was found wrong is recorded as that before: if the repair is cut off, whatever is
     exported next must know that there was something to repair.
     """
-    job, unsound = _look(source, destination, snapshot, options)
+    job, unsound = _look(source, destination, snapshot, options, DONE)
     if unsound is not None:
         mark_unsound(destination, unsound)
     if not job.already_whole:
@@ -74,11 +77,15 @@ def look_at_job(source: Source, destination: Store, snapshot: Snapshot, options:
     destination, holds anything not ours (unless told to write beside it), or another copy (unless
     told to replace it); `InputError` for a format that the source has nothing of.
     """
-    return _look(source, destination, snapshot, options)[0]
+    return _look(source, destination, snapshot, options, WOULD)[0]
 
 
 def _look(
-    source: Source, destination: Store, snapshot: Snapshot, options: Options
+    source: Source,
+    destination: Store,
+    snapshot: Snapshot,
+    options: Options,
+    words: Mapping[str, str],
 ) -> tuple[Job, Run | None]:
     """Return the job, and the whole run of which it was found only now that it is unsound."""
     # Several questions are asked of the same manifest, and each would cost a request.
@@ -103,7 +110,7 @@ def _look(
         # Objects of others beside a whole copy are no fault of its record.
         unsound = unsound if disturbed else earlier[-1]
     if any(_is_foreign(run, snapshot, options) for run in others):
-        return _take_over(others, earlier, snapshot, options, destination), None
+        return _take_over(others, earlier, snapshot, options, destination, words), None
     sound = unsound is None and all(run.state != "unsound" for run in earlier)
     if (
         sound
@@ -116,14 +123,14 @@ def _look(
     # Where the record was found wrong, no difference to it can be relied on.
     job = _plan_job(earlier, snapshot, options, destination, base if sound else (None, False))
     if not sound:
-        job = replace(job, notes=(UNSOUND,))
+        job = replace(job, notes=(UNSOUND.format_map(words),))
     elif _is_after_version1(earlier, job, destination):
         job = _plan_job(earlier, snapshot, options, destination, (None, False))
-        job = replace(job, notes=(VERSION1,))
+        job = replace(job, notes=(VERSION1.format_map(words),))
     if job.base_assumed:
         job = replace(job, notes=(ASSUMED.format(ref=options.from_ref, snapshot=job.base),))
     if others:
-        note = RESELECTED.format(_text(others[0].selection))
+        note = RESELECTED.format(copy=_text(others[0].selection), **words)
         job = replace(job, notes=(*job.notes, note))
     return job, unsound
 
@@ -244,6 +251,7 @@ def _plan_job(
         is_planned=resumed and newest is not None and newest.was_planned,
         base=base_id,
         base_assumed=assumed,
+        first_began_at=newest.started_at if resumed and newest is not None else None,
     )
 
 
@@ -347,16 +355,19 @@ def _other_copies(
     others = [run for run in earlier if not run.is_damaged and _is_other(run, snapshot, options)]
     if not others or options.on_existing == "replace":
         return others
-    other = others[0]
+    other, cure = others[0], "Export"
     if other.format != options.format:
         expected, found = f"in format {options.format}", f"in format {other.format}"
     elif other.source == snapshot.source:
         expected, found = f"of {_text(options.selection)}", f"of {_text(other.selection)}"
+        again = to_text(other.selection)
+        cure = f"Say {again} again" if again else f"Leave {to_text(options.selection)} out"
+        cure += ", export"
     else:
         expected, found = f"of {snapshot.source}", f"of {other.source}"
     raise DestinationError(
-        f"expected a copy {expected} at {destination.url}, found one {found}. Export to another "
-        "destination, or replace that copy with --on-existing replace"
+        f"expected a copy {expected} at {destination.url}, found one {found}. {cure} to "
+        "another destination, or replace that copy with --on-existing replace"
     )
 
 
@@ -380,6 +391,7 @@ def _take_over(
     snapshot: Snapshot,
     options: Options,
     destination: Store,
+    words: Mapping[str, str],
 ) -> Job:
     """Return the job that replaces a copy of another source or format: all of it.
 
@@ -387,5 +399,5 @@ def _take_over(
     other source's own names for its objects.
     """
     job = _plan_job(earlier, snapshot, options, destination, (None, False))
-    note = TAKEN_OVER.format(source=others[0].source, format=others[0].format)
+    note = TAKEN_OVER.format(source=others[0].source, format=others[0].format, **words)
     return replace(job, notes=(note,))

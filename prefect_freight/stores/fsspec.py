@@ -1,6 +1,7 @@
 """Any URL that fsspec opens: Azure, Google Cloud, memory, SFTP and what else is installed."""
 
 import datetime
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -249,6 +250,16 @@ def _translate(error: Exception, failure: str) -> FreightError:
         return AccessError(f"{failure}: {name}, it was refused. Check storage_options")
     if code in FULL_ERRNOS:
         return StorageFullError(f"{failure}. Make room and run the same command again")
+    return _of_connection(error, failure)
+
+
+def _of_connection(error: Exception, failure: str) -> TransientError:
+    # By the names of their classes: which client there is depends on what is installed.
+    name = type(error).__name__
+    if isinstance(error, socket.gaierror) or "DNS" in name:
+        return TransientError(f"{failure}: no host of that name was found. Is the address right?")
+    if isinstance(error, ConnectionRefusedError) or "Connector" in name or "ConnectError" in name:
+        return TransientError(f"{failure}: no answer from there. Is the address right?")
     return TransientError(f"{failure}: {name}")
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from prefect_freight.errors import (
     AccessError,
+    DestinationError,
     FreightError,
     InputError,
     IntegrityError,
@@ -255,6 +256,11 @@ class LocalStore:
         except FileExistsError as error:  # a file has the folder's name
             self._raise("write", key, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), error)
         except OSError as error:
+            if error.errno == errno.ENOENT and not os.path.isdir(self._root):  # such as in /proc
+                raise DestinationError(
+                    f"expected a folder at {self.url}, or a place to make one, found that none "
+                    f"can be made there: {error.strerror}. Choose another destination"
+                ) from error
             self._raise("write", key, error)
         if is_record(key):
             # A new folder is a name in the one above it, which may be new as well.

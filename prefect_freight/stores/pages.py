@@ -19,6 +19,16 @@ def list_keys(store: Store, prefix: str) -> Iterator[str]:
         yield from page["key"].to_pylist()
 
 
+def what_lies_there(store: Store) -> str:
+    """Say what a place holds that is not what was looked for there."""
+    keys: list[str] = next((page["key"].to_pylist() for page in store.list() if page.num_rows), [])
+    if not keys:
+        return "nothing"
+    # The shortest of a page tells most: a document at the root, not a chunk far below it.
+    example = min(keys, key=lambda key: (key.count("/"), key))
+    return f"other objects, such as {example!r}"
+
+
 def to_pages(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
     """Yield the rows in pages of up to `ROWS_PER_PAGE`, as they come."""
     for page in itertools.batched(rows, ROWS_PER_PAGE):

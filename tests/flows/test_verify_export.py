@@ -101,7 +101,7 @@ def test_credentials_in_a_place_are_refused_before_prefect_hears_of_them() -> No
 
 def test_what_a_reader_would_take_for_the_copy_s_is_mended_by_replacing() -> None:
     wrong = [("a/0", "not of the copy")]
-    said = verification_message(verification(wrong=1, taken=1, wrong_keys=wrong))
+    said = verification_message(verification(missing=1, wrong=1, taken=1, wrong_keys=wrong))
     assert said.endswith("verify=checksums, on_existing=replace")
     assert "--on-existing replace" in said
 

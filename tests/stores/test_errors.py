@@ -373,3 +373,13 @@ def test_errors_survive_pickling(s3: S3Server) -> None:
         open_store("s3://no-such-bucket", s3.config()).read("k")
     again = pickle.loads(pickle.dumps(caught.value))
     assert (type(again), str(again)) == (NoSuchBucketError, str(caught.value))
+
+
+def test_where_no_folder_can_be_made_is_told_so() -> None:
+    with pytest.raises(DestinationError, match=r"/proc/x\.zarr.*none can be made.*Choose another"):
+        open_store("/proc/x.zarr").write("k", b"x")
+
+
+def test_a_host_that_does_not_exist_is_told_with_a_question() -> None:
+    with pytest.raises(TransientError, match=r"no host of that name was found. Is the address"):
+        open_store("http://no-such-host.invalid/copy").read("k")

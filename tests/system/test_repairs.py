@@ -87,7 +87,9 @@ def test_until_it_is_repaired_status_and_verify_say_so(moving: Moving) -> None:
     moving.cut_off(4)
     runs = [json.loads(p.read_text()) for p in sorted(moving.copy.glob(".freight/runs/*"))]
     assert [run["state"] for run in runs] == ["unsound", "open"]
-    assert any("repair" in note for note in verify(moving.copy).notes)
+    found = verify(moving.copy)
+    assert any("repair" in note for note in found.notes)
+    assert found.cure.startswith("Mend it by: ")
 
 
 def test_a_copy_whose_repair_was_cut_off_loses_what_the_next_snapshot_has_not(

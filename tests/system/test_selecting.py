@@ -96,6 +96,7 @@ def test_another_part_over_a_copy_is_refused_by_name(
             ship(export, subject, copy, 0, from_ref=base, **asked)
         named = asked.get("exclude") or asked.get("include") or ["everything"]
         assert named[0] in str(said.value)
+        assert "Say --include" in str(said.value)
     assert tree(copy) == before
     reversed_ = {"include": [*reversed(PART["include"])]}
     assert ship(export_at_once, subject, copy, 0, **reversed_).objects_transferred == 0
@@ -110,6 +111,7 @@ def test_another_part_replaces_it_where_told_to(
     ship(export_at_once, subject, copy, 0, **PART)
     told = {"from_ref": from_ref, "on_existing": "replace"} | OTHER_PART
     expected = dry_run(subject.url, copy, ref=subject.visit(1), **subject.options, **told)  # type: ignore[arg-type]
+    assert any("'^g/'" in note and "would be replaced" in note for note in expected.notes)
     assert not cut_off(export_at_once, subject, copy, 7, 1, **told)
     with pytest.raises(DestinationError, match=r"found one of what"):
         ship(export, subject, copy, 1, **OTHER_PART)

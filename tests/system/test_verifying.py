@@ -114,7 +114,7 @@ def test_objects_beside_a_copy_make_it_no_less_whole(weather: Path, tmp_path: Pa
     assert json.loads(freight("verify", copy, "--json").stdout)["foreign"] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "stray"])
 def test_what_verify_says_at_the_end_mends_the_copy(
     weather: Path, tmp_path: Path, damage: str
 ) -> None:
@@ -123,6 +123,8 @@ def test_what_verify_says_at_the_end_mends_the_copy(
     chunk = next(path for path in sorted(copy.rglob("*.*.*")) if ".freight" not in path.parts)
     content = chunk.read_bytes()
     chunk.write_bytes(content[:-1] if damage == "cut" else content[:-1] + b"?")
+    if damage == "stray":  # beside it, what a reader would take for a chunk
+        (chunk.parent / "999.0.0").write_bytes(content)
     found = verify(copy)
     assert found.cure.startswith("Mend it by: freight ")
     command = shlex.split(found.cure.removeprefix("Mend it by: freight "))

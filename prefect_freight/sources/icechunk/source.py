@@ -29,12 +29,13 @@ from prefect_freight.errors import (
 )
 from prefect_freight.model import Snapshot
 from prefect_freight.retry import retrying
-from prefect_freight.sources import ChunkRefs, Node
+from prefect_freight.sources import SOURCE_URLS, ChunkRefs, Node
 from prefect_freight.sources.icechunk.errors import translate_error
 from prefect_freight.sources.icechunk.event_loop import iterate, run
 from prefect_freight.sources.icechunk.grid_order import Extent, in_grid_order
 from prefect_freight.stores import Store
 from prefect_freight.stores.locations import endpoint_of
+from prefect_freight.stores.pages import what_lies_there
 from prefect_freight.stores.s3.client import s3_credentials
 from prefect_freight.stores.urls import open_store, with_linked
 
@@ -180,8 +181,19 @@ class IcechunkSource:
 
     def _open(self) -> "icechunk.Repository":
         if self._repository is None:
-            self._repository = self._ask(_open_repository, self._store.url, self._config)
+            try:
+                self._repository = self._ask(_open_repository, self._store.url, self._config)
+            except NotARepositoryError as error:
+                text = f"{error}{self._told()}. A source is {SOURCE_URLS}"
+                raise NotARepositoryError(text) from error
         return self._repository
+
+    def _told(self) -> str:
+        """Return what lies in the repository's place, as the end of a sentence."""
+        try:
+            return f"; what lies there: {what_lies_there(self._store)}"
+        except FreightError:  # the error that this is said of counts
+            return ""
 
     def _session(self, snapshot: Snapshot) -> "IcechunkStore":
         if snapshot.id not in self._sessions:

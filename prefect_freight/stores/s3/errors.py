@@ -86,8 +86,10 @@ def translate_error(error: Exception, failure: str, bucket: str, endpoint: str) 
     asked_machine = cause.host in METADATA_SERVICES
     if name == "NoCredentialsError" or (asked_machine and (status or 0) < 500):
         return AccessError(
-            f"{failure}: no credentials found in configuration, environment or machine. Set "
-            "access_key_id and secret_access_key, or profile, or anonymous: true"
+            f"{failure}: no credentials found in configuration, environment or machine. Write "
+            "access_key_id and secret_access_key, or profile, or anonymous: true into a YAML file "
+            "and name it with --config FILE (a source's with --source-config FILE), or set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     if status is None and not code:
         unanswered = _without_answer(error, cause, failure, endpoint)
