@@ -98,15 +98,17 @@ def _is_ours(destination: Store, key: str) -> bool:
     return text.removeprefix(f"{COMPLETED}\n").startswith(SUCCESS_TEXT)
 
 
-def exported_by_lakefs(destination: Store, snapshot: str | None = None) -> list[str]:
-    """Return the commits of which lakeFS's own exporter left a marker of success, sorted.
+def failed_markers(destination: Store) -> list[str]:
+    """Return the markers of failed exports, sorted."""
+    return sorted(key for key in list_markers(destination) if key.endswith("_FAILURE"))
 
-    All of them, or one alone if that is all that is asked for.
-    """
+
+def exported_by_lakefs(destination: Store) -> list[str]:
+    """Return the commits of which lakeFS's own exporter left a marker of success, sorted."""
     commits = set()
     for key in list_markers(destination):
         match = LAKEFS_MARKER.fullmatch(key)
-        if match and snapshot in (None, match[1]) and not _is_ours(destination, key):
+        if match and not _is_ours(destination, key):
             commits.add(match[1])
     return sorted(commits)
 

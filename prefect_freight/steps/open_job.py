@@ -8,7 +8,7 @@ from typing import get_args
 
 from prefect_freight.control.data import list_data
 from prefect_freight.control.manifest import is_manifest, read_manifest
-from prefect_freight.control.marker import exported_by_lakefs, is_marked
+from prefect_freight.control.marker import exported_by_lakefs, failed_markers, is_marked
 from prefect_freight.control.runs import (
     LAST,
     RUNS,
@@ -211,15 +211,24 @@ def _exported_by_lakefs(source: Source, destination: Store, options: Options) ->
     """
     if options.from_ref is None or not isinstance(innermost(source), Below):
         return None
-    if options.from_ref != "last":
-        wanted = source.resolve(options.from_ref).id
-        return wanted if exported_by_lakefs(destination, wanted) else None
+    # Theirs is a copy of the whole repository, and what replaces or prunes it is told to.
+    if "/" in source.url.partition("://")[2] or options.on_existing != "refuse" or options.prune:
+        return None
     commits = exported_by_lakefs(destination)
+    if commits and (failed := failed_markers(destination)):
+        raise DestinationError(
+            f"expected a whole copy of lakeFS's own exporter at {destination.url}, found "
+            f"{failed[0]} too: nobody knows what that export left. Export without --from-ref, "
+            "with --on-existing replace"
+        )
+    if options.from_ref != "last" and len(commits) == 1:
+        wanted = source.resolve(options.from_ref).id
+        return wanted if wanted in commits else None
     if len(commits) > 1:
         raise DestinationError(
-            f"expected one marker of lakeFS's own exporter at {destination.url} for --from-ref "
-            f"last, found {len(commits)}: commits {', '.join(commits)}. Name the one whose copy "
-            "lies there: --from-ref COMMIT"
+            f"expected one marker of lakeFS's own exporter at {destination.url}, found "
+            f"{len(commits)}: commits {', '.join(commits)}. If you know whose copy lies there, say "
+            "so: --from-ref COMMIT --on-existing merge"
         )
     return commits[0] if commits else None
 

@@ -6,6 +6,7 @@ one undisturbed export makes it whole.
 """
 
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ from prefect_freight.verifying import verify
 
 UNACCOUNTED = "no record tells whose it is"
 TAKEN = "a reader would take it"
-IN_THE_WAY = "A folder lies where a file must be"
+IN_THE_WAY = re.compile("A (folder|file) lies where a (file|folder) must be")
 STUCK_S = 120
 """A step that takes longer hangs."""
 FOREIGN = {"notes.txt": b"mine", "g/readme": b"mine too", "zz/deep/er": b""}
@@ -355,6 +356,7 @@ class Walk:
     def is_of_lost_records(self, error: Exception) -> bool:
         """All that said whose some objects are is gone: we cannot be told from somebody else."""
         named = any(text in str(error) for text in (UNACCOUNTED, TAKEN))
+        named = named or IN_THE_WAY.search(str(error)) is not None
         return named and self.counts["records"] > 0
 
     def merged(self) -> None:
@@ -386,7 +388,7 @@ class Walk:
                 break
             except (InputError, IncompleteError) as error:
                 self.steps.append(f"last export -> {error}")
-                if IN_THE_WAY in str(error) and self.counts["records"]:
+                if IN_THE_WAY.search(str(error)) and self.counts["records"]:
                     self.unmended = True  # named, and nobody can know whose it is
                     return
                 named = isinstance(error, InputError) or self.is_of_lost_records(error)

@@ -44,12 +44,17 @@ def plan_mask_attribute(
             return planned, ()  # what is missing anyway
         mask = attributes[MASK] if fill is None else _as_json(fill)
         return planned, (NO_MASK.format(mask=mask),)
+    value: Any
     try:
-        value = np.array(attributes[MASK], data_type) if fill is None else fill
-        return planned | {MASK: _encoded(np.asarray(value))}, ()
+        value = np.asarray(np.array(attributes[MASK], data_type) if fill is None else fill)
     except (ValueError, TypeError, OverflowError):
+        value = None
+    # A cast that changes the number would mask another one.
+    changes = fill is None and data_type.kind in "biu"
+    if value is None or (changes and value.item() != attributes[MASK]):
         note = f"its {MASK} {attributes[MASK]!r} is no value of {data_type}; it is left out"
         return planned, (note,)
+    return planned | {MASK: _encoded(value)}, ()
 
 
 def _is_nat(fill: Value) -> bool:
