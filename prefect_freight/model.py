@@ -21,7 +21,8 @@ CONTROL_AREA = ".freight"
 SECTION_ROWS = 250_000
 KEEP_RUNS = 20
 MAX_FILL_CHUNKS = 10_000_000
-MAX_FAILURES_NAMED = 1000
+MAX_FAILURES_NAMED = 10_000
+"""Of an outcome, and so the most that a failure marker names; the others are counted."""
 RETRY_FOR_S = 300.0
 
 MARKER_PATTERN = r"^EXPORT_[^/]+_(SUCCESS|FAILURE)$"

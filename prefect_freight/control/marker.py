@@ -18,8 +18,6 @@ SUCCESS_TEXT = "Export of"
 """how ours goes on, and began before it had that line."""
 LAKEFS_MARKER = re.compile(r"EXPORT_([0-9a-f]{64})(?:_[^/]+)?_SUCCESS")
 """Newer releases of lakeFS's exporter put a time between."""
-MAX_LINES = 10_000
-"""Of a failure marker, which people read."""
 
 
 def write_success(destination: Store, job: Job, outcome: Outcome) -> str:
@@ -44,8 +42,7 @@ def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequenc
     """Put the marker of a failed export; return its key.
 
     It has a line per failed operation that the outcome names, as lakeFS's own exporter words it,
-    and then `lines`, at most `MAX_LINES` in all; only the first of them where there is no room for
-    more.
+    how many more failed, and then `lines`; only the first of all where there is no room for more.
     """
     failed = [_failed_line(destination, failure) for failure in outcome.failures]
     if outcome.unnamed:
@@ -54,11 +51,13 @@ def write_failure(destination: Store, job: Job, outcome: Outcome, lines: Sequenc
     # The success marker may have been written, if what failed is the very last step.
     retrying(lambda: destination.delete([job.marker]))
     try:
-        return _write(destination, job.failure_marker, _first_lines(text_lines, MAX_LINES))
+        return _write(destination, job.failure_marker, "\n".join([*text_lines, ""]))
     except StorageFullError:
         # A full disk often has room for a small object still, and a failure that leaves no marker
         # looks like an export that is under way.
-        return _write(destination, job.failure_marker, _first_lines(text_lines, 1))
+        left = outcome.failed + len(lines) - 1
+        more = f"and {left:,} more\n" if left else ""
+        return _write(destination, job.failure_marker, f"{text_lines[0]}\n{more}")
 
 
 def is_marked(destination: Store, job: Job) -> bool:
@@ -68,11 +67,6 @@ def is_marked(destination: Store, job: Job) -> bool:
     except NotFoundError:
         return False
     return True
-
-
-def _first_lines(lines: Sequence[str], count: int) -> str:
-    more = [f"and {len(lines) - count:,} more"] if len(lines) > count else []
-    return "\n".join([*lines[:count], *more, ""])
 
 
 def withdraw_markers(destination: Store, runs: Sequence[Run], *, look: bool = False) -> None:

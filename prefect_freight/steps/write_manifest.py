@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -177,8 +176,8 @@ class _ComponentWriter:
         ranges = self._ranges()
         bounds = [sections[0].start if sections else "" for sections in ranges]
         pieces = cut(stretches, bounds, self._max_rows)
-        for bound, behind in groupby(pieces, lambda piece: piece.bound):
-            self._write_range(behind, ranges[bound])
+        while self._write_range(pieces, ranges):
+            pass
 
     def _ranges(self) -> list[list[Section]]:
         """Return the recorded sections behind each bound that new ones are cut at."""
@@ -187,25 +186,31 @@ class _ComponentWriter:
             return [[section] for section in self._recorded]
         return [list(self._recorded)]
 
-    def _write_range(self, pieces: Iterator[Piece], recorded: list[Section]) -> None:
-        first = next(pieces)
-        content = _content(first)
-        if first.last and len(recorded) == 1 and content and content == recorded[0].content:
+    def _write_range(self, pieces: Iterator[Piece], ranges: list[list[Section]]) -> bool:
+        """Write all pieces behind a bound; return whether there were any."""
+        piece = next(pieces, None)
+        if piece is None:
+            return False
+        content, recorded = _content(piece), ranges[piece.bound]
+        if piece.last and len(recorded) == 1 and content and content == recorded[0].content:
             self._add_section(recorded[0])
-            return
+            return True
         join = Join(pa.concat_tables([self._entries(section) for section in recorded] or [EMPTY]))
-        if first.last and len(recorded) == 1:
-            self._write_over(first, content, recorded[0], join)
-            return
+        if piece.last and len(recorded) == 1:
+            self._write_over(piece, content, recorded[0], join)
+            return True
         # All pieces share one join: what an earlier piece has not wanted, a later one may. So only
         # behind the last is it known what is gone.
-        kept = self._compare(first, join)
-        self._write_whole(first, content, kept)
-        newest = first
-        for piece in pieces:
-            newest = piece
+        self._write_whole(piece, content, self._compare(piece, join))
+        start, last = piece.start, piece.last
+        while not last:
+            # Never two at a time: a piece is all rows of a section, most of what memory holds.
+            del piece
+            piece = next(pieces)
             self._write_whole(piece, _content(piece), self._compare(piece, join))
-        self._writer.add_gone(self._component.name, newest.start, join.gone())
+            start, last = piece.start, piece.last
+        self._writer.add_gone(self._component.name, start, join.gone())
+        return True
 
     def _write_over(self, piece: Piece, content: str, over: Section, join: Join) -> None:
         """Write down the changes of a section alone, unless they have become too many."""

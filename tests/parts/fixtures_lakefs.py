@@ -1,10 +1,26 @@
 """A lakeFS of the tests' own; or, for what holds of any, a real one that the environment names."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from lakefs_server.remote import RemoteLake
 from lakefs_server.server import Lake
+
+from prefect_freight.sources.lakefs import lakectl
+
+
+@pytest.fixture(autouse=True)
+def lakectl_as_it_was() -> Iterator[None]:
+    """Have no test find the server of one before it."""
+    names = (lakectl.ENDPOINT, lakectl.ACCESS_KEY_ID, lakectl.SECRET_ACCESS_KEY)
+    before = {name: os.environ.get(name) for name in names}
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture

@@ -19,15 +19,13 @@ from prefect_freight.sources.lakefs import lakectl
 NUMBERS = itertools.count(1)
 
 
-@cache
 def running_lake() -> Lake | RemoteLake:
     """Return the server of this process, where `lakectl` finds it; or a real one, if it is named.
 
-    Sources that are named by a URL find it in the environment, as those of lakeFS's users do.
+    Sources that are named by a URL find it in the environment, as those of lakeFS's users do: until
+    the test ends (`lakectl_as_it_was`).
     """
-    contexts = ExitStack()
-    atexit.register(contexts.close)
-    lake = contexts.enter_context(RemoteLake.of_environment() or Lake("s3"))
+    lake = _started()
     config = lake.config()
     assert config.endpoint_url
     assert config.access_key_id
@@ -36,6 +34,13 @@ def running_lake() -> Lake | RemoteLake:
     os.environ[lakectl.ACCESS_KEY_ID] = config.access_key_id
     os.environ[lakectl.SECRET_ACCESS_KEY] = config.secret_access_key.reveal()
     return lake
+
+
+@cache
+def _started() -> Lake | RemoteLake:
+    contexts = ExitStack()
+    atexit.register(contexts.close)
+    return contexts.enter_context(RemoteLake.of_environment() or Lake("s3"))
 
 
 class Commits:

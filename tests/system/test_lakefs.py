@@ -9,8 +9,10 @@ from lakefs_server.faults import Fault
 from lakefs_server.repository import Repository
 from lakefs_server.server import Lake
 from runners import Run
+from scripted import ScriptedStore
 from servers import S3Server
 
+from prefect_freight import export as export_now
 from prefect_freight.errors import ConfigError, IncompleteError, InputError
 from prefect_freight.exporting import dry_run
 from prefect_freight.sources.lakefs import lakectl
@@ -95,6 +97,34 @@ def test_bytes_that_have_not_the_checksum_fail(
     ocean.blockstore.put(entry.address, b"bbb", "text/plain")
     with pytest.raises(IncompleteError, match=r"'a' of commit.*with checksum"):
         export("lakefs://ocean", tmp_path / "copy", read_through=way)
+
+
+GIVEN = "0123456789abcdef" * 2
+"""What looks like an MD5 and is that of no bytes."""
+
+
+@pytest.mark.parametrize("way", ["gateway", "presigned", "rest"])
+def test_a_checksum_that_is_no_md5_is_taken_where_the_storage_has_these_bytes_under_it(
+    export: Run, ocean: Repository, lake: Lake, tmp_path: Path, way: str
+) -> None:
+    entry = ocean.put("a", b"aaa", checksum=GIVEN)
+    ocean.commit()
+    lake.presigned.tags[entry.address] = GIVEN
+    assert export("lakefs://ocean", tmp_path / "copy", read_through=way).whole
+    assert data(tmp_path / "copy") == FILES
+
+
+@pytest.mark.parametrize("tag", ["", GIVEN[::-1]], ids=["no-tag", "another-tag"])
+@pytest.mark.parametrize("way", ["gateway", "presigned", "rest"])
+def test_and_is_refused_where_the_storage_has_not(
+    export: Run, ocean: Repository, lake: Lake, tmp_path: Path, way: str, tag: str
+) -> None:
+    entry = ocean.put("a", b"aaa", checksum=GIVEN)
+    ocean.commit()
+    lake.presigned.tags[entry.address] = tag
+    with pytest.raises(IncompleteError, match=f"'a' of commit.*with checksum {GIVEN}, found"):
+        export("lakefs://ocean", tmp_path / "copy", read_through=way)
+    assert "a" not in data(tmp_path / "copy")
 
 
 @pytest.mark.parametrize(
@@ -266,3 +296,38 @@ def test_users_give_rounds_of_their_own(export: Run, ocean: Repository, tmp_path
     with pytest.raises(IncompleteError):
         export("lakefs://ocean", tmp_path / "copy", rounds=["^a$"])
     assert set(data(tmp_path / "copy")) == {"_SUCCESS", "d/x"}
+
+
+@pytest.mark.parametrize("wanted", [None, -1, "first"])
+def test_a_key_that_no_round_wants_is_named(
+    ocean: Repository, tmp_path: Path, wanted: object
+) -> None:
+    def rounds(key: str) -> int:
+        return wanted if key == "d/x" else 0  # type: ignore[return-value]
+
+    with pytest.raises(IncompleteError, match="expected a phase from 0 for 'd/x'"):
+        export_now("lakefs://ocean", tmp_path / "copy", rounds=rounds)
+    assert data(tmp_path / "copy") == {}
+
+
+@pytest.mark.parametrize("from_ref", ["", "last"], ids=["all", "difference"])
+def test_what_vouches_for_data_is_deleted_before_it(
+    export: Run, ocean: Repository, tmp_path: Path, from_ref: str
+) -> None:
+    store = ScriptedStore(open_store(str(tmp_path / "copy")))
+    export("lakefs://ocean", store)
+    for key in ("_SUCCESS", "a", "d/_SUCCESS", "d/x"):
+        ocean.delete(key)
+    ocean.put("new", b"")
+    ocean.commit()
+    deleted: list[str] = []
+
+    def script(operation: str, key: str) -> None:
+        if operation == "delete" and key in FILES:
+            deleted.append(key)
+
+    store.script = script
+    export("lakefs://ocean", store, **({"from_ref": from_ref} if from_ref else {}))
+    assert data(tmp_path / "copy") == {"new": b""}
+    assert set(deleted[:2]) == {"_SUCCESS", "d/_SUCCESS"}
+    assert sorted(deleted) == sorted(FILES)

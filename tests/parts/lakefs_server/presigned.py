@@ -19,6 +19,8 @@ class Presigned:
         self._blockstore, self.lasts_s = blockstore, LASTS_S
         self.host = ""
         """Host and port, when the server listens."""
+        self.tags: dict[str, str] = {}
+        """Entity tags by address: of an encrypted bucket, say, that are no MD5."""
         self.key, self.secret = "BLOCKSTOREKEY", secrets.token_urlsafe(24)
 
     def url(self, address: str, name: str) -> tuple[str, int]:
@@ -36,8 +38,10 @@ class Presigned:
             verify(request, {self.key: self.secret})
         except SignatureRefusedError as refused:
             return s3_error(refused.code, str(refused))
-        data = self._blockstore.get("s3://" + unquote(request.path[1:]))
+        address = "s3://" + unquote(request.path[1:])
+        data = self._blockstore.get(address)
         if data is None:
             return s3_error("NoSuchKey")
         disposition = request.parameters.get("response-content-disposition", "")
-        return s3_object(request, {"Content-Disposition": disposition}, data)
+        tag = {"ETag": f'"{self.tags[address]}"'} if address in self.tags else {}
+        return s3_object(request, {"Content-Disposition": disposition} | tag, data)
