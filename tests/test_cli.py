@@ -98,7 +98,7 @@ def test_json_is_the_report_alone(weather: Path, tmp_path: Path) -> None:
         (["--config", "missing.yaml"], 2, "missing.yaml"),
         (["--config", "typo.yaml"], 2, "'endpont_url' in typo.yaml. Did you mean 'endpoint_url'?"),
         (["--config", "broken.yaml"], 2, "YAML in broken.yaml, line"),
-        (["--from-ref", ""], 1, "expected from_ref to be a ref or last, found an empty text"),
+        (["--from-ref", ""], 2, "expected from_ref to be a ref or last, found an empty text"),
         (["--ref", "mian"], 1, "Did you mean 'main'?"),
         (["--include", "(("], 2, "for --include, found '(('"),
         (["--format", "objects"], 2, "plain objects for --format objects"),

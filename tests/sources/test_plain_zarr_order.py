@@ -67,6 +67,6 @@ def test_scalars_and_grids_too_large_to_be_numbered_come_too() -> None:
 def test_what_lies_beside_is_not_taken_for_what_lies_below() -> None:
     listing = listing_of(["a/0", "a/zarr.json"], rows=2)
     assert [page["key"].to_pylist() for page in listing.below("a/")] == [["a/0"], ["a/zarr.json"]]
-    assert listing.find("a/0") == (3, "of a/0")
+    assert listing.find("a/0") == (3, "of a/0", "a/0")
     assert listing.find("a/1") is None
     assert listing.documents == {"a/zarr.json": 11}
